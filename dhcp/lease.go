@@ -1,0 +1,49 @@
+package dhcp
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"time"
+)
+
+// A Lease says that one hardware address may use one IPv4 address until a point in time.
+//
+// Leases are keyed on the hardware address, never on the client identifier (option 61): PXE ROM, iPXE, RAM disk,
+// installer and installed system each send another identifier, and a machine would eat an address per stage.
+type Lease struct {
+	// MAC is the client's hardware address (chaddr).
+	MAC net.HardwareAddr
+	// Addr is the IPv4 address that is leased.
+	Addr netip.Addr
+	// Subnet is the name of the [Subnet] that the address was taken from.
+	Subnet string
+	// Hostname is what the client called itself (option 12), unverified.
+	Hostname string
+	// GrantedAt is when the latest ACK was decided.
+	GrantedAt time.Time
+	// ExpiresAt is when the lease ends unless it is renewed. It is never zero.
+	ExpiresAt time.Time
+	// Declined marks an address that a client found to be in use (DHCPDECLINE, RFC 2131 section 4.3.3). Nobody gets
+	// it until ExpiresAt.
+	Declined bool
+}
+
+// ErrAddressTaken is returned by [LeaseStore.SaveLease] when another hardware address holds an unexpired lease of
+// the same address.
+var ErrAddressTaken = errors.New("address is leased to another hardware address")
+
+// LeaseStore keeps leases. It must be safe for concurrent use.
+type LeaseStore interface {
+	// Leases returns all leases, expired ones included, in no particular order.
+	Leases(ctx context.Context) ([]Lease, error)
+
+	// SaveLease inserts or replaces the lease of that MAC in that Subnet. It returns only after the lease is durable:
+	// the responder sends no ACK before. It returns [ErrAddressTaken], and changes nothing, when an unexpired lease
+	// of another MAC holds the address; an expired one is replaced.
+	SaveLease(ctx context.Context, l Lease) error
+
+	// DeleteLease forgets the lease of mac in subnet. A lease that does not exist is no error.
+	DeleteLease(ctx context.Context, subnet string, mac net.HardwareAddr) error
+}

@@ -1,0 +1,51 @@
+// Package need lets a test say what it cannot run without. Where that is missing the test is skipped with the reason;
+// with LODA_TEST_REQUIRE=all in the environment, as `make test` and CI set it, it fails instead: a test that could
+// not run is never green there.
+package need
+
+import (
+	"os"
+	"os/exec"
+	"testing"
+)
+
+// Root asks for the rights to make network namespaces, taps and mounts.
+func Root(t testing.TB) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		missing(t, "needs root (network namespaces, raw sockets); run `sudo make test`")
+	}
+}
+
+// Command asks for programs in PATH.
+func Command(t testing.TB, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		if _, err := exec.LookPath(name); err != nil {
+			missing(t, "needs the program "+name+"; run `scripts/setup`")
+		}
+	}
+}
+
+// QEMU asks for what the virtual rack runs on: root, QEMU and firmware.
+func QEMU(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("left out by -short: boots virtual machines")
+	}
+	Root(t)
+	Command(t, "qemu-system-x86_64", "qemu-img", "ip")
+	for _, file := range []string{"/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/lib/ipxe/undionly.kpxe"} {
+		if _, err := os.Stat(file); err != nil {
+			missing(t, "needs "+file+"; run `scripts/setup`")
+		}
+	}
+}
+
+func missing(t testing.TB, why string) {
+	t.Helper()
+	if os.Getenv("LODA_TEST_REQUIRE") == "all" {
+		t.Fatal(why)
+	}
+	t.Skip(why)
+}
