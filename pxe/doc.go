@@ -1,0 +1,30 @@
+// Package pxe boots bare machines: it hands out iPXE by TFTP or UEFI HTTP boot, asks one interface what a machine
+// shall boot, and serves the iPXE scripts, kernels and images that follow.
+//
+// The whole contract between "what should this machine boot" and the protocols is [Booter]. Everything else is
+// furniture around it:
+//
+//	firmware ── TFTP ──▶ TFTPServer        undionly.kpxe, snponly.efi, ipxe.efi
+//	         └─ HTTP ──▶ Handler           GET /boot/snponly.efi  (UEFI HTTP boot)
+//	iPXE     ── HTTP ──▶ Handler           GET /boot/ipxe         who are you? (serial number, UUID, every MAC)
+//	                                       GET /boot/script?...   Booter.Boot → iPXE script
+//	                                       GET /artifacts/...     kernel, initrd, images
+//
+// A DHCP server (package dhcp of this module, or any other) gives plain PXE firmware the boot file undionly.kpxe
+// (BIOS) or snponly.efi (UEFI) on this TFTP server, and gives iPXE the URL http://SERVER/boot/ipxe as boot file.
+//
+// Nothing here needs more than the iPXE of Debian 12, a snapshot of January 2019: no `params`, no HTTPS.
+//
+// # What happens on errors
+//
+// A machine never hangs silently, and never falls through to its disk because a server had a bad minute: a machine
+// that waits for its installation keeps asking. If the Booter fails or is late, if it answers what cannot be said in
+// iPXE, or if a kernel cannot be fetched, the machine prints that, waits (2, 4, 8, 16, then every 30 seconds) and asks
+// again; after [Handler.MaxAttempts] it reboots, which also clears a confused NIC, and starts anew. The local disk is
+// booted only when the Booter says so with [LocalDisk].
+//
+// # What a machine may say
+//
+// Serial numbers, product names and everything else in a [Client] is text from the network. It is never copied into
+// a script unescaped, and neither are messages of the Booter: see [Script] for the one exception.
+package pxe
