@@ -1,9 +1,15 @@
 package inventory
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // An Event is one line of a machine's timeline: a DHCP exchange, a transfer, a change of state, a line of a log.
@@ -22,6 +28,44 @@ type Event struct {
 	Message string `json:"message"`
 	// Data carries the same for machines: addresses, byte counts, durations.
 	Data json.RawMessage `json:"data,omitempty"`
+}
+
+// MaxMessage bounds [Event.Message], in bytes.
+const MaxMessage = 4 << 10
+
+// Clone returns a copy that shares no memory with e.
+func (e *Event) Clone() Event {
+	c := *e
+	c.Data = bytes.Clone(e.Data)
+	return c
+}
+
+// Normalize brings e into the form in which stores keep it: a zero Time becomes now and each Time a [Moment], a Message
+// is valid UTF-8 and cut to [MaxMessage], empty Data is nil. An event without a Kind, or whose Data is not JSON, is
+// refused.
+func (e *Event) Normalize(now time.Time) error {
+	if e.Kind == "" {
+		return errors.New("event has no kind")
+	}
+	if len(e.Data) == 0 {
+		e.Data = nil
+	} else if !json.Valid(e.Data) {
+		return fmt.Errorf("the data of the %s event %q is not valid JSON", e.Kind, e.Message)
+	}
+	e.Time = orNow(e.Time, now)
+	e.Message = cut(strings.ToValidUTF8(e.Message, "\uFFFD"), MaxMessage)
+	return nil
+}
+
+// cut shortens s to at most max bytes without splitting a character.
+func cut(s string, max int) string {
+	if len(s) <= max {
+		return s
+	}
+	for max > 0 && !utf8.RuneStart(s[max]) {
+		max--
+	}
+	return s[:max]
 }
 
 // Kind says where an event comes from.
@@ -50,13 +94,25 @@ type EventFilter struct {
 	After int64
 	// Limit bounds the page; 0 means 100, the maximum is 1000.
 	Limit int
-	// Latest returns the last Limit matching events, still in ascending order.
+	// Latest returns the last Limit matching events (of those behind After), still in ascending order.
 	Latest bool
+}
+
+// Match reports whether e is among what f selects, the page (After, Limit, Latest) aside.
+func (f *EventFilter) Match(e *Event) bool {
+	if f.Serial != "" || len(f.MACs) > 0 {
+		if !(f.Serial != "" && f.Serial == e.Serial) && !(e.MAC != "" && slices.Contains(f.MACs, e.MAC)) {
+			return false
+		}
+	}
+	return (f.Installation == "" || f.Installation == e.Installation) &&
+		(len(f.Kinds) == 0 || slices.Contains(f.Kinds, e.Kind))
 }
 
 // EventStore remembers events. Implementations are safe for concurrent use.
 type EventStore interface {
-	// AppendEvents stores events in the given order, all or nothing. A zero Time becomes the present.
+	// AppendEvents stores events in the given order, all or nothing. A zero Time becomes the present; the given IDs are
+	// ignored.
 	AppendEvents(ctx context.Context, events ...Event) error
 	// Events returns one page.
 	Events(ctx context.Context, f EventFilter) ([]Event, error)

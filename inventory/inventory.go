@@ -4,6 +4,11 @@
 // short-lived tools, [inventory/sqlite] for a site of its own. A backend over an in-house CMDB is a type with the
 // methods of the stores that it wants to own; run the suite in inventory/inventorytest against it.
 //
+// What all backends have in common: they are safe for concurrent use; values that go in or come out share no memory
+// with the store; times are kept in UTC with microseconds ([Moment]); empty maps, slices and documents come back nil;
+// a context that has ended stores nothing and its error is returned; if it ends while a write is under way, that write
+// is stored as a whole or not at all, and its error does not say which.
+//
 // [inventory/memory]: https://pkg.go.dev/github.com/project-loda/loda/inventory/memory
 // [inventory/sqlite]: https://pkg.go.dev/github.com/project-loda/loda/inventory/sqlite
 package inventory
@@ -12,12 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-
-	"github.com/project-loda/loda/dhcp"
 )
-
-// LeaseStore is the store of DHCP leases, declared where it is used.
-type LeaseStore = dhcp.LeaseStore
 
 // Store is everything that a site remembers. A user may assemble one from several backends: machines from a CMDB,
 // the rest from SQLite.
@@ -54,14 +54,37 @@ type RowError struct {
 	Err error
 }
 
-// An ImportError lists every bad row of an import. Nothing was stored.
+func (e RowError) Error() string { return fmt.Sprintf("row %d: %v", e.Row+1, e.Err) }
+
+func (e RowError) Unwrap() error { return e.Err }
+
+// An ImportError lists everything that is wrong with an import, ordered by row; a row can appear more than once.
+// Nothing was stored.
 type ImportError struct{ Rows []RowError }
 
 func (e *ImportError) Error() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%d bad rows, nothing was imported", len(e.Rows))
+	rows := map[int]bool{}
 	for _, r := range e.Rows {
-		fmt.Fprintf(&b, "; row %d: %v", r.Row+1, r.Err)
+		rows[r.Row] = true
+	}
+	var b strings.Builder
+	b.WriteString("1 bad row, nothing was imported")
+	if len(rows) != 1 {
+		b.Reset()
+		fmt.Fprintf(&b, "%d bad rows, nothing was imported", len(rows))
+	}
+	for _, r := range e.Rows {
+		b.WriteString("; ")
+		b.WriteString(r.Error())
 	}
 	return b.String()
+}
+
+// Unwrap lets [errors.As] find a [*ConflictError] among the rows.
+func (e *ImportError) Unwrap() []error {
+	errs := make([]error, len(e.Rows))
+	for i, r := range e.Rows {
+		errs[i] = r
+	}
+	return errs
 }
