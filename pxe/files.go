@@ -1,29 +1,136 @@
 package pxe
 
 import (
+	"errors"
+	"fmt"
 	"io/fs"
 	"os"
+	"path"
+	"strings"
+	"syscall"
 )
 
 // Files are the regular files of some directories, opened for reading once and for good: nothing outside can be
 // reached, whatever the name or the symbolic links in the directory say ([os.Root]). Names whose elements begin with
-// a dot do not exist.
+// a dot do not exist. It is safe for concurrent use. A nil *Files is empty.
 type Files struct {
 	roots []*os.Root
+	nbps  bool
 }
 
-// OpenDir opens a directory whose files, and those below it, may all be read by everyone.
-func OpenDir(dir string) (*Files, error) { return nil, nil }
+// OpenDir opens a directory whose files, and those below it, may all be read by everyone. Symbolic links work as long
+// as they are relative and stay inside. Files that appear or change later are served as well.
+func OpenDir(dir string) (*Files, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("opening the directory to serve files from: %w", err)
+	}
+	return &Files{roots: []*os.Root{root}}, nil
+}
 
 // OpenNBPs opens the directories in which iPXE's binaries are looked for, in this order, such as /usr/lib/ipxe and
-// /boot. Only names of network boot programs directly in them are served (.efi, .kpxe, .kkpxe, .kkkpxe, .pxe, .lkrn,
-// .0), since such directories hold other things too: an initrd in /boot may contain keys. Directories that do not
-// exist are left out; it is an error if none exists.
-func OpenNBPs(dirs ...string) (*Files, error) { return nil, nil }
+// /boot (where Debian has ipxe.efi). Only names of network boot programs directly in them are served (.efi, .kpxe,
+// .kkpxe, .kkkpxe, .pxe, .lkrn, .0), since such directories hold other things too: an initrd in /boot may contain
+// keys. Directories that do not exist are left out; it is an error if none exists.
+func OpenNBPs(dirs ...string) (*Files, error) {
+	f := &Files{nbps: true}
+	for _, dir := range dirs {
+		root, err := os.OpenRoot(dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			_ = f.Close()
+			return nil, fmt.Errorf("opening a directory of network boot programs: %w", err)
+		}
+		f.roots = append(f.roots, root)
+	}
+	if len(f.roots) == 0 {
+		return nil, fmt.Errorf("none of the directories of network boot programs exists (%s); "+
+			"install Debian's package ipxe, or name the directory that has iPXE", strings.Join(dirs, ", "))
+	}
+	return f, nil
+}
 
-// Open opens a file by its slash-separated name. A leading slash is ignored. The error is [fs.ErrNotExist] for
-// everything that is not a readable regular file.
-func (f *Files) Open(name string) (*os.File, fs.FileInfo, error) { return nil, nil, fs.ErrNotExist }
+// isNBP tells network boot programs by name. A name without one of these endings is none.
+func isNBP(name string) bool {
+	switch path.Ext(name) {
+	case ".efi", ".kpxe", ".kkpxe", ".kkkpxe", ".pxe", ".lkrn", ".0":
+		return true
+	}
+	return false
+}
 
-// Close closes the directories. Files that were opened stay open.
-func (f *Files) Close() error { return nil }
+// Open opens a file by its slash-separated name. Leading and doubled slashes are ignored. The error is
+// [fs.ErrNotExist] for what is not there or must not be read: directories, hidden files, names with `..`, links that
+// lead outside. Other errors are those of the server: no permission, too many open files, a bad disk.
+func (f *Files) Open(name string) (*os.File, fs.FileInfo, error) {
+	if f == nil {
+		return nil, nil, notExist(name)
+	}
+	var words []string
+	for _, word := range strings.Split(name, "/") {
+		if strings.HasPrefix(word, ".") {
+			return nil, nil, notExist(name)
+		}
+		if word != "" {
+			words = append(words, word)
+		}
+	}
+	if len(words) == 0 || strings.HasSuffix(name, "/") || f.nbps && (len(words) > 1 || !isNBP(words[0])) {
+		return nil, nil, notExist(name)
+	}
+	for _, root := range f.roots {
+		file, info, err := open(root, strings.Join(words, "/"))
+		if err == nil {
+			return file, info, nil
+		}
+		if ours(err) {
+			return nil, nil, err
+		}
+		// Not here; perhaps in the next. Debian's /usr/lib/ipxe/ipxe.efi is a link to /boot/ipxe.efi.
+	}
+	return nil, nil, notExist(name)
+}
+
+// open opens a regular file. O_NONBLOCK keeps a FIFO in the directory from blocking the server for ever.
+func open(root *os.Root, name string) (*os.File, fs.FileInfo, error) {
+	file, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = notExist(name)
+	}
+	if err != nil {
+		_ = file.Close()
+		return nil, nil, err
+	}
+	return file, info, nil
+}
+
+func notExist(name string) error { return &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist} }
+
+// ours tells the server's own troubles from names that do not exist: a machine must retry after the former.
+func ours(err error) bool {
+	for _, e := range []error{syscall.EACCES, syscall.EIO, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM,
+		syscall.ESTALE, syscall.EINTR, os.ErrClosed} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// Close closes the directories. Files that are open stay open.
+func (f *Files) Close() error {
+	if f == nil {
+		return nil
+	}
+	var errs []error
+	for _, root := range f.roots {
+		errs = append(errs, root.Close())
+	}
+	return errors.Join(errs...)
+}

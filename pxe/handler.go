@@ -1,8 +1,15 @@
 package pxe
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
 	"log/slog"
 	"net/http"
+	"path"
+	"strings"
 	"time"
 )
 
@@ -23,21 +30,269 @@ type Handler struct {
 	// Artifacts are the files below /artifacts/; nil serves none. See [OpenDir].
 	Artifacts *Files
 	// BaseURL is where machines reach this handler, such as http://10.77.0.1:8080. If it is empty, each machine is
-	// sent back to the address that it asked (the Host header), which is right unless there is a proxy.
+	// sent back to the address that it asked (the Host header), which is right unless there is a proxy. It is not
+	// escaped.
 	BaseURL string
 	// BootTimeout is the deadline of [Booter]; 0 means 10 seconds.
 	BootTimeout time.Duration
 	// MaxAttempts is how often a machine asks in vain before it reboots; 0 means 20, about nine minutes.
 	MaxAttempts int
 	// Observe, if not nil, is told of every finished request, in order, from a goroutine of its own. The server
-	// never waits for it: while it is slow, up to 4,096 transfers are kept, then the newest are dropped and counted
-	// in the log.
+	// never waits for it: while it is slow, up to 4,096 transfers are kept, further ones are dropped and counted in
+	// the log.
 	Observe func(Transfer)
 	// Logger gets what an operator should see; nil means [slog.Default].
 	Logger *slog.Logger
+
+	observations observations
 }
+
+// Flush waits until Observe has been told of all requests that are finished, or ctx is done.
+func (h *Handler) Flush(ctx context.Context) error { return h.observations.flush(ctx) }
 
 // ServeHTTP implements [http.Handler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	http.NotFound(w, r)
+	rec := &recorder{ResponseWriter: w, size: -1, head: r.Method == http.MethodHead}
+	start := time.Now()
+	// Also when the handler panics: net/http's way to end a broken connection.
+	defer func() {
+		if h.Observe != nil {
+			h.observations.add(h.Observe, h.log(), rec.transfer(r, start))
+		}
+	}()
+
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		h.refuse(rec, r, http.StatusMethodNotAllowed, fmt.Errorf("method %s is not served here", r.Method))
+		return
+	}
+	switch p := r.URL.Path; {
+	case p == "/boot/ipxe":
+		h.serveIntroduction(rec, r)
+	case p == "/boot/script":
+		h.serveScript(rec, r)
+	case strings.HasPrefix(p, "/boot/"):
+		h.serveFile(rec, r, h.NBPs, strings.TrimPrefix(p, "/boot/"))
+	case strings.HasPrefix(p, "/artifacts/"):
+		h.serveFile(rec, r, h.Artifacts, strings.TrimPrefix(p, "/artifacts/"))
+	default:
+		h.refuse(rec, r, http.StatusNotFound, fs.ErrNotExist)
+	}
+}
+
+func (h *Handler) serveIntroduction(w *recorder, r *http.Request) {
+	base, err := base(r, h.BaseURL)
+	if err != nil {
+		h.refuse(w, r, http.StatusBadRequest, err)
+		return
+	}
+	limit := h.maxAttempts()
+	// At the limit the machine has just rebooted, or cannot: it starts anew.
+	attempt := parseAttempt(r.URL.Query(), limit) % limit
+	writeScript(w, introduction(base, attempt, limit))
+}
+
+func (h *Handler) serveScript(w *recorder, r *http.Request) {
+	if r.Method != http.MethodGet {
+		w.Header().Set("Allow", "GET")
+		h.refuse(w, r, http.StatusMethodNotAllowed, fmt.Errorf("method %s is not served here", r.Method))
+		return
+	}
+	query := r.URL.Query()
+	c, err := parseClient(query)
+	if err == nil {
+		err = c.addresses(r, h.BaseURL)
+	}
+	if err != nil {
+		h.refuse(w, r, http.StatusBadRequest, err)
+		return
+	}
+	c.Attempt = parseAttempt(query, h.maxAttempts()-1)
+
+	text, err := h.decide(r.Context(), c)
+	if err != nil {
+		if r.Context().Err() != nil {
+			// The machine has gone; the connection is the only one that could be told.
+			w.err = fmt.Errorf("machine left while its boot was decided: %w", err)
+			panic(http.ErrAbortHandler)
+		}
+		h.log().Error("cannot say what a machine boots; it asks again", "serial", c.Serial, "uuid", c.UUID,
+			"macs", macs(c), "client", c.Remote, "attempt", c.Attempt, "err", err)
+		w.err = err
+		text = renderRetry("the boot server cannot say now what this machine boots; its log has the reason",
+			c, h.maxAttempts())
+	}
+	writeScript(w, text)
+}
+
+// decide asks the Booter. It returns when the deadline has passed even if the Booter does not.
+func (h *Handler) decide(ctx context.Context, c Client) (string, error) {
+	timeout := h.BootTimeout
+	if timeout == 0 {
+		timeout = 10 * time.Second
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	type answer struct {
+		in  Instruction
+		err error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		var a answer
+		defer func() {
+			if p := recover(); p != nil {
+				a = answer{nil, fmt.Errorf("the Booter panicked: %v", p)}
+			}
+			answers <- a
+		}()
+		a.in, a.err = h.Booter.Boot(ctx, c)
+	}()
+	select {
+	case a := <-answers:
+		if a.err != nil {
+			return "", fmt.Errorf("asking the Booter: %w", a.err)
+		}
+		return render(a.in, c, h.maxAttempts())
+	case <-ctx.Done():
+		return "", fmt.Errorf("the Booter did not answer within %v: %w", timeout, ctx.Err())
+	}
+}
+
+func (h *Handler) serveFile(w *recorder, r *http.Request, files *Files, name string) {
+	file, info, err := files.Open(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		h.refuse(w, r, http.StatusNotFound, err)
+		return
+	case err != nil:
+		h.refuse(w, r, http.StatusInternalServerError, err)
+		return
+	}
+	defer file.Close()
+	w.size = info.Size()
+	header := w.Header()
+	// Size and time of change tell versions apart as long as files are replaced and not written to in place, which
+	// nobody should do under a running transfer anyway.
+	header.Set("ETag", fmt.Sprintf(`"%x-%x"`, info.ModTime().UnixNano(), info.Size()))
+	header.Set("Content-Type", contentType(name))
+	header.Set("X-Content-Type-Options", "nosniff")
+	http.ServeContent(w, r, "", info.ModTime(), file)
+}
+
+// contentType never says HTML: an artifact is nothing for a browser. application/efi is what UEFI's HTTP boot wants
+// (UEFI specification 2.10, section 24.7.3.2).
+func contentType(name string) string {
+	switch path.Ext(name) {
+	case ".efi":
+		return "application/efi"
+	case ".ipxe", ".txt", ".sha256":
+		return "text/plain; charset=utf-8"
+	}
+	return "application/octet-stream"
+}
+
+// refuse answers without a script. iPXE counts that as a failed download.
+func (h *Handler) refuse(w *recorder, r *http.Request, status int, err error) {
+	level := slog.LevelWarn
+	switch {
+	case status == http.StatusNotFound && path.Base(r.URL.Path) == "autoexec.ipxe":
+		// Every recent iPXE asks for it.
+		level = slog.LevelDebug
+	case status >= 500:
+		level = slog.LevelError
+	}
+	h.log().Log(r.Context(), level, "request refused", "method", r.Method, "path", r.URL.Path, "status", status,
+		"client", r.RemoteAddr, "err", err)
+	w.err = err
+	http.Error(w, http.StatusText(status), status)
+}
+
+func (h *Handler) maxAttempts() int {
+	if h.MaxAttempts <= 0 {
+		return 20
+	}
+	return h.MaxAttempts
+}
+
+func (h *Handler) log() *slog.Logger {
+	if h.Logger == nil {
+		return slog.Default()
+	}
+	return h.Logger
+}
+
+func macs(c Client) []string {
+	var list []string
+	for _, m := range c.MACs {
+		list = append(list, m.String())
+	}
+	return list
+}
+
+func writeScript(w *recorder, text string) {
+	w.size = int64(len(text))
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Content-Length", fmt.Sprint(len(text)))
+	if w.head {
+		w.WriteHeader(http.StatusOK)
+		return
+	}
+	_, _ = io.WriteString(w, text)
+}
+
+// A recorder remembers what became of a response.
+type recorder struct {
+	http.ResponseWriter
+	head   bool
+	status int
+	sent   int64
+	size   int64
+	failed error // of a write: the client has gone
+	err    error // why the request was refused
+}
+
+func (w *recorder) WriteHeader(status int) {
+	if w.status == 0 && status >= 200 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *recorder) Write(b []byte) (int, error) {
+	n, err := w.ResponseWriter.Write(b)
+	w.wrote(int64(n), err)
+	return n, err
+}
+
+// ReadFrom keeps sendfile(2) working: net/http's own writer uses it for an *os.File.
+func (w *recorder) ReadFrom(r io.Reader) (int64, error) {
+	n, err := io.Copy(w.ResponseWriter, r)
+	w.wrote(n, err)
+	return n, err
+}
+
+func (w *recorder) wrote(n int64, err error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	w.sent += n
+	if err != nil {
+		w.failed = err
+	}
+}
+
+// Unwrap serves [http.ResponseController].
+func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *recorder) transfer(r *http.Request, start time.Time) Transfer {
+	t := Transfer{
+		Protocol: "http", Method: r.Method, Path: r.URL.Path, Client: remoteAddr(r),
+		Status: w.status, Bytes: w.sent, Size: w.size, Start: start, Duration: time.Since(start), Err: w.err,
+	}
+	if w.err == nil && (w.failed != nil || w.status == 0) {
+		t.Aborted = true
+	}
+	return t
 }
