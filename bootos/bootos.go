@@ -1,10 +1,6 @@
 package bootos
 
-import (
-	"context"
-	"errors"
-	"log/slog"
-)
+import "log/slog"
 
 // Files in [Options.OutDir] after a build.
 const (
@@ -127,9 +123,4 @@ type LayerInfo struct {
 	FileInfo
 	// Unpacked is the size of the cpio archive, and about what it takes in the machine's memory.
 	Unpacked int64 `json:"unpacked"`
-}
-
-// Build makes a bootOS. Without a base layer at hand it takes up to a minute, otherwise a few seconds.
-func Build(ctx context.Context, o Options) (*Result, error) {
-	return nil, errors.ErrUnsupported
 }

@@ -1,0 +1,267 @@
+package bootos
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/project-loda/loda/bootos/modules"
+)
+
+// kernelSource is a kernel on this host, ready to be used.
+type kernelSource struct {
+	image   string
+	release string
+	// pkg is name and version of the package it came from.
+	pkg  string
+	tree *modules.Tree
+}
+
+func openKernel(ctx context.Context, k Kernel, cache string, log *slog.Logger) (*kernelSource, error) {
+	if k.Image != "" {
+		if k.Package != "" {
+			return nil, errors.New("kernel: give either a package or an image, not both")
+		}
+		return givenKernel(k)
+	}
+	if k.Modules != "" {
+		return nil, errors.New("kernel: a modules directory was given without a kernel image")
+	}
+	pkg := k.Package
+	if pkg == "" {
+		pkg = DefaultKernelPackage
+	}
+	deb := pkg
+	if !strings.HasSuffix(pkg, ".deb") {
+		var err error
+		if deb, err = downloadKernel(ctx, pkg, filepath.Join(cache, "deb"), log); err != nil {
+			return nil, fmt.Errorf("kernel package %s: %w", pkg, err)
+		}
+	}
+	src, err := unpackKernel(ctx, deb, filepath.Join(cache, "kernel"), log)
+	if err != nil {
+		return nil, fmt.Errorf("kernel package %s: %w", deb, err)
+	}
+	return src, nil
+}
+
+func givenKernel(k Kernel) (*kernelSource, error) {
+	src := &kernelSource{image: k.Image}
+	if k.Modules != "" {
+		var err error
+		if src.tree, err = modules.OpenTree(k.Modules); err != nil {
+			return nil, err
+		}
+		src.release = src.tree.Release
+		return src, nil
+	}
+	image, err := os.ReadFile(k.Image)
+	if err != nil {
+		return nil, err
+	}
+	if src.release, err = imageRelease(image); err != nil {
+		return nil, fmt.Errorf("kernel %s: %w", k.Image, err)
+	}
+	return src, nil
+}
+
+// imageRelease reads the version string of an x86 kernel, see Linux' Documentation/arch/x86/boot.rst, kernel_version.
+func imageRelease(image []byte) (string, error) {
+	const headerMagic, versionPointer, setup = 0x202, 0x20e, 0x200
+	if len(image) < 0x300 || string(image[headerMagic:headerMagic+4]) != "HdrS" {
+		return "", errors.New("not an x86 Linux kernel (bzImage)")
+	}
+	at := int(image[versionPointer]) | int(image[versionPointer+1])<<8
+	if at == 0 || at+setup >= len(image) {
+		return "", errors.New("the kernel does not say its version; give its modules directory")
+	}
+	text := image[at+setup:]
+	if end := bytes.IndexAny(text[:min(len(text), 256)], " \x00"); end > 0 {
+		return string(text[:end]), nil
+	}
+	return "", errors.New("the kernel's version cannot be read")
+}
+
+// uri is a line of `apt-get --print-uris`: 'URL' NAME SIZE DIGEST.
+var uri = regexp.MustCompile(`(?m)^'[^']*' (\S+\.deb) (\d+) SHA256:([0-9a-f]{64})$`)
+
+// imagePackage is a kernel package proper, other than a meta package.
+var imagePackage = regexp.MustCompile(`(?m)Depends: (linux-image-\d\S+)`)
+
+// downloadKernel gets the package with apt, whose signatures vouch for it, and returns the file.
+func downloadKernel(ctx context.Context, pkg, dir string, log *slog.Logger) (string, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	depends, err := run(ctx, dir, "apt-cache", "depends", pkg)
+	if err != nil {
+		return "", fmt.Errorf("%w; does `apt-get update` help? A file of a kernel package can be given instead", err)
+	}
+	if m := imagePackage.FindSubmatch(depends); m != nil {
+		log.Info("kernel package leads to another", "package", pkg, "kernel", string(m[1]))
+		pkg = string(m[1])
+	}
+	printed, err := run(ctx, dir, "apt-get", "download", "--print-uris", pkg)
+	if err != nil {
+		return "", err
+	}
+	m := uri.FindSubmatch(printed)
+	if m == nil {
+		return "", fmt.Errorf("apt-get names no file for %s: %s", pkg, bytes.TrimSpace(printed))
+	}
+	file, want := filepath.Join(dir, string(m[1])), string(m[3])
+	if got, err := digestOf(file); err == nil && got == want {
+		return file, nil
+	}
+	log.Info("download kernel package", "package", pkg, "bytes", string(m[2]))
+	if _, err := run(ctx, dir, "apt-get", "download", "-q", pkg); err != nil {
+		return "", err
+	}
+	got, err := digestOf(file)
+	if err != nil {
+		return "", err
+	}
+	if got != want {
+		return "", fmt.Errorf("%s has SHA-256 %s, expected %s", file, got, want)
+	}
+	return file, nil
+}
+
+// unpackKernel takes kernel and modules out of a package, once.
+func unpackKernel(ctx context.Context, deb, dir string, log *slog.Logger) (*kernelSource, error) {
+	sum, err := digestOf(deb)
+	if err != nil {
+		return nil, err
+	}
+	into := filepath.Join(dir, sum[:16])
+	if _, err := os.Stat(into); errors.Is(err, fs.ErrNotExist) {
+		log.Info("unpack kernel package", "file", deb)
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, err
+		}
+		tmp, err := os.MkdirTemp(dir, ".unpack-")
+		if err != nil {
+			return nil, err
+		}
+		defer os.RemoveAll(tmp)
+		if err := untarKernel(ctx, deb, tmp); err != nil {
+			return nil, err
+		}
+		// Somebody else may have been faster: theirs is as good.
+		if err := os.Rename(tmp, into); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, err
+		}
+	}
+	images, err := filepath.Glob(filepath.Join(into, "boot", "vmlinuz-*"))
+	if err != nil || len(images) != 1 {
+		return nil, fmt.Errorf("holds %d kernels in /boot, want one (vmlinuz-*); is it a linux-image package?", len(images))
+	}
+	release := strings.TrimPrefix(filepath.Base(images[0]), "vmlinuz-")
+	tree, err := modules.OpenTree(filepath.Join(into, "lib", "modules", release))
+	if err != nil {
+		return nil, err
+	}
+	pkg, err := run(ctx, dir, "dpkg-deb", "--show", "--showformat=${Package} ${Version}", deb)
+	if err != nil {
+		return nil, err
+	}
+	return &kernelSource{image: images[0], release: release, pkg: string(pkg), tree: tree}, nil
+}
+
+func untarKernel(ctx context.Context, deb, dir string) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "dpkg-deb", "--fsys-tarfile", deb)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("%w; give kernel image and modules directory instead", err)
+	}
+	untarErr := untar(out, root)
+	if untarErr != nil {
+		cancel()
+	}
+	if err := cmd.Wait(); err != nil && untarErr == nil {
+		return fmt.Errorf("dpkg-deb: %w: %s", err, bytes.TrimSpace(stderr.Bytes()))
+	}
+	return untarErr
+}
+
+func untar(r io.Reader, root *os.Root) error {
+	for tr := tar.NewReader(r); ; {
+		h, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			// dpkg-deb wants to get rid of the padding too.
+			_, err = io.Copy(io.Discard, r)
+			return err
+		}
+		if err != nil {
+			return err
+		}
+		name := strings.TrimPrefix(path.Clean(h.Name), "usr/")
+		wanted := strings.HasPrefix(name, "lib/modules/") || strings.HasPrefix(name, "boot/vmlinuz-")
+		if h.Typeflag != tar.TypeReg || !wanted {
+			continue
+		}
+		if err := root.MkdirAll(path.Dir(name), 0o755); err != nil {
+			return err
+		}
+		f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(f, tr)
+		if err := errors.Join(err, f.Close()); err != nil {
+			return err
+		}
+	}
+}
+
+func digestOf(file string) (string, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// run runs a command and returns what it printed.
+func run(ctx context.Context, dir, name string, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "LC_ALL=C", "DEBIAN_FRONTEND=noninteractive")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, bytes.TrimSpace(stderr.Bytes()))
+	}
+	return out, nil
+}
