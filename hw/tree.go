@@ -1,0 +1,208 @@
+package hw
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// tree is the file system that facts are read from: this machine's, or a captured one. Names are relative to the root,
+// with slashes. os.Root keeps the symbolic links of a captured tree from leading out of it.
+type tree struct {
+	root *os.Root
+	// live is true for this machine: only then the kernel may be asked for more than its files say.
+	live bool
+}
+
+// maxFile bounds what is read of one file. The largest that are read are SMBIOS tables and /proc/cpuinfo of machines
+// with hundreds of threads (about 1 MB).
+const maxFile = 8 << 20
+
+func openTree(dir string) (*tree, error) {
+	live := dir == "" || dir == "/"
+	if live {
+		dir = "/"
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("detect hardware: open root: %w", err)
+	}
+	return &tree{root: root, live: live}, nil
+}
+
+// fileError says why a file of the tree could not be read, without the syscall's name and the root.
+type fileError struct {
+	name string
+	err  error
+}
+
+func (e *fileError) Error() string { return "/" + e.name + ": " + e.err.Error() }
+func (e *fileError) Unwrap() error { return e.err }
+
+func fileErr(name string, err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		err = p.Err
+	}
+	return &fileError{name, err}
+}
+
+// read returns the content of a regular file.
+func (t *tree) read(name string) ([]byte, error) {
+	info, err := t.root.Stat(name)
+	if err != nil {
+		return nil, fileErr(name, err)
+	}
+	if !info.Mode().IsRegular() { // a fifo in a captured tree would block
+		return nil, &fileError{name, errors.New("not a regular file")}
+	}
+	f, err := t.root.Open(name)
+	if err != nil {
+		return nil, fileErr(name, err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, fileErr(name, err)
+	}
+	if len(data) > maxFile {
+		return nil, &fileError{name, fmt.Errorf("more than %d bytes", maxFile)}
+	}
+	return data, nil
+}
+
+// text returns the content of a file with one value.
+func (t *tree) text(name string) (string, error) {
+	data, err := t.read(name)
+	return clean(data), err
+}
+
+// number returns the content of a file with one number, decimal or with 0x.
+func (t *tree) number(name string) (int64, error) {
+	s, err := t.text(name)
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseInt(s, 0, 64)
+	if err != nil {
+		return 0, &fileError{name, fmt.Errorf("%q is not a number", s)}
+	}
+	return n, nil
+}
+
+// list returns the names in a directory, sorted.
+func (t *tree) list(name string) ([]string, error) {
+	d, err := t.root.Open(name)
+	if err != nil {
+		return nil, fileErr(name, err)
+	}
+	defer d.Close()
+	names, err := d.Readdirnames(-1)
+	if err != nil {
+		return nil, fileErr(name, err)
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+func (t *tree) exists(name string) bool {
+	_, err := t.root.Stat(name)
+	return err == nil
+}
+
+// linkBase returns the last element of a symbolic link's target: the name of a driver or subsystem. "" if there is
+// none.
+func (t *tree) linkBase(name string) string {
+	target, err := t.root.Readlink(name)
+	if err != nil {
+		return ""
+	}
+	return path.Base(target)
+}
+
+// real returns where a symbolic link leads within the tree, or name itself if it is none. Links of /sys lead to the
+// device in one step, so this is the device's place in the topology.
+func (t *tree) real(name string) string {
+	target, err := t.root.Readlink(name)
+	if err != nil || path.IsAbs(target) {
+		return name
+	}
+	return path.Join(path.Dir(name), target)
+}
+
+// clean makes a string of bytes that a device or firmware wrote: cut at NUL padding, trimmed, valid UTF-8 without
+// control characters. Bytes that are not UTF-8 are read as Latin-1, so that nothing is lost.
+func clean(data []byte) string {
+	s := strings.ToValidUTF8(string(data), "\xff\xfe")
+	if strings.Contains(s, "\xff\xfe") {
+		runes := make([]rune, len(data))
+		for i, b := range data {
+			runes[i] = rune(b)
+		}
+		s = string(runes)
+	}
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f && r < 0xa0 {
+			return ' '
+		}
+		return r
+	}, s)
+	return strings.TrimSpace(s)
+}
+
+// unknowns collects what could not be learnt about one part.
+type unknowns []Unknown
+
+func (u *unknowns) add(field, format string, args ...any) {
+	*u = append(*u, Unknown{Path: field, Reason: fmt.Sprintf(format, args...)})
+}
+
+// addErr notes an error, with what to do about the common one.
+func (u *unknowns) addErr(field string, err error) {
+	if errors.Is(err, fs.ErrPermission) {
+		u.add(field, "%v (needs root)", err)
+		return
+	}
+	u.add(field, "%v", err)
+}
+
+// natural compares strings with runs of digits as numbers, so that slot 10 comes after slot 2.
+func natural(a, b string) int {
+	x, y := a, b
+	for x != "" && y != "" {
+		nx, ny := digits(x), digits(y)
+		if nx > 0 && ny > 0 {
+			p, q := strings.TrimLeft(x[:nx], "0"), strings.TrimLeft(y[:ny], "0")
+			if len(p) != len(q) {
+				return len(p) - len(q)
+			}
+			if c := strings.Compare(p, q); c != 0 {
+				return c
+			}
+			x, y = x[nx:], y[ny:]
+			continue
+		}
+		if x[0] != y[0] {
+			return int(x[0]) - int(y[0])
+		}
+		x, y = x[1:], y[1:]
+	}
+	if len(x) != len(y) {
+		return len(x) - len(y)
+	}
+	return strings.Compare(a, b)
+}
+
+func digits(s string) int {
+	n := 0
+	for n < len(s) && s[n] >= '0' && s[n] <= '9' {
+		n++
+	}
+	return n
+}
