@@ -36,6 +36,8 @@ type TFTPServer struct {
 	Observe func(Transfer)
 	// Logger gets what an operator should see; nil means [slog.Default].
 	Logger *slog.Logger
+
+	timeout time.Duration // of one block; 0 means tftpTimeout
 }
 
 const (
@@ -90,7 +92,11 @@ func (s *TFTPServer) Serve(ctx context.Context, conn *net.UDPConn) error {
 
 	server := tftp.NewServer(r.read, nil)
 	server.SetBlockSize(blockSize)
-	server.SetTimeout(tftpTimeout)
+	if s.timeout == 0 {
+		server.SetTimeout(tftpTimeout)
+	} else {
+		server.SetTimeout(s.timeout)
+	}
 	server.SetRetries(tftpTries - 1)
 	server.SetBackoff(func(int) time.Duration { return 0 })
 
