@@ -14,7 +14,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"testing"
 	"time"
 
@@ -105,15 +104,3 @@ func mac(i int) inventory.MAC {
 var doc = json.RawMessage(`{"z": 1, "a": [true, null], "big": 12345678901234567890, "ü": "é \u0000"}`)
 
 var errChange = errors.New("the change does not want to")
-
-func sortedBy[T any](s []T, key func(T) string) bool {
-	return slices.IsSortedFunc(s, func(a, b T) int {
-		switch {
-		case key(a) < key(b):
-			return -1
-		case key(a) > key(b):
-			return 1
-		}
-		return 0
-	})
-}
