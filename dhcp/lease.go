@@ -26,8 +26,16 @@ type Lease struct {
 	// ExpiresAt is when the lease ends unless it is renewed. It is never zero.
 	ExpiresAt time.Time
 	// Declined marks an address that a client found to be in use (DHCPDECLINE, RFC 2131 section 4.3.3). Nobody gets
-	// it until ExpiresAt.
+	// it until ExpiresAt. As the client goes on to lease another address, the mark is not kept under its hardware
+	// address but under [DeclinedMAC]; a store need not care.
 	Declined bool
+}
+
+// DeclinedMAC is the hardware address under which the mark of a declined address is kept: 02:00 (locally administered,
+// no vendor's) and the address.
+func DeclinedMAC(addr netip.Addr) net.HardwareAddr {
+	a := addr.As4()
+	return net.HardwareAddr{2, 0, a[0], a[1], a[2], a[3]}
 }
 
 // ErrAddressTaken is returned by [LeaseStore.SaveLease] when another hardware address holds an unexpired lease of

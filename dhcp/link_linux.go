@@ -1,0 +1,219 @@
+package dhcp
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/mdlayher/packet"
+	"golang.org/x/net/ipv4"
+	"golang.org/x/sys/unix"
+)
+
+// link is the sockets of one interface and port: a UDP socket bound to the device, and a packet socket for what the
+// kernel cannot send, because the client's address does not exist yet.
+type link struct {
+	name string
+	port uint16
+
+	mu      sync.RWMutex
+	ifi     *net.Interface
+	udp     *ipv4.PacketConn
+	raw     *packet.Conn
+	stopped bool
+
+	// Used by the receiving goroutine only.
+	buf     []byte
+	addrs   []netip.Prefix
+	addrsAt time.Time
+}
+
+func openLink(name string, port uint16) (*link, error) {
+	l := &link{name: name, port: port, buf: make([]byte, 1<<16)}
+	if err := l.open(); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+func (l *link) open() error {
+	ifi, err := net.InterfaceByName(l.name)
+	if err != nil {
+		return fmt.Errorf("find the interface: %w", err)
+	}
+	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		var inner error
+		err := c.Control(func(fd uintptr) {
+			inner = errors.Join(
+				os.NewSyscallError("SO_REUSEADDR", unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)),
+				os.NewSyscallError("SO_BINDTODEVICE", unix.BindToDevice(int(fd), l.name)),
+			)
+			// For a boot storm; the kernel cuts it down to net.core.rmem_max.
+			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 4<<20)
+		})
+		return errors.Join(err, inner)
+	}}
+	conn, err := lc.ListenPacket(context.Background(), "udp4", ":"+strconv.Itoa(int(l.port)))
+	if err != nil {
+		return fmt.Errorf("open the UDP socket (needs CAP_NET_BIND_SERVICE and CAP_NET_RAW, and no other program there "+
+			"without SO_REUSEADDR): %w", err)
+	}
+	udp := ipv4.NewPacketConn(conn)
+	if err := udp.SetControlMessage(ipv4.FlagDst|ipv4.FlagInterface, true); err != nil {
+		conn.Close()
+		return fmt.Errorf("ask for packet information: %w", err)
+	}
+	// Protocol 0: this socket only sends, and is not to be fed a copy of all traffic.
+	raw, err := packet.Listen(ifi, packet.Datagram, 0, nil)
+	if err != nil {
+		conn.Close()
+		return fmt.Errorf("open the packet socket (needs CAP_NET_RAW): %w", err)
+	}
+
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stopped {
+		conn.Close()
+		raw.Close()
+		return net.ErrClosed
+	}
+	if l.udp != nil {
+		l.udp.Close()
+		l.raw.Close()
+	}
+	l.ifi, l.udp, l.raw, l.addrsAt = ifi, udp, raw, time.Time{}
+	return nil
+}
+
+// reopen replaces the sockets, for instance after the interface was deleted and made anew.
+func (l *link) reopen() error { return l.open() }
+
+// stop ends receive. Sending is still possible.
+func (l *link) stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stopped = true
+	_ = l.udp.SetReadDeadline(time.Unix(1, 0))
+}
+
+func (l *link) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stopped = true
+	l.udp.Close()
+	l.raw.Close()
+}
+
+// receive waits for a packet. The bytes are valid until the next call.
+func (l *link) receive() (*Request, []byte, error) {
+	l.mu.RLock()
+	udp, ifi := l.udp, l.ifi
+	l.mu.RUnlock()
+	n, cm, peer, err := udp.ReadFrom(l.buf)
+	if err != nil {
+		return nil, nil, err
+	}
+	now := time.Now()
+	// Addresses come and go (failover); asking for them with each packet would cost more than the answer.
+	if now.Sub(l.addrsAt) > time.Second {
+		if addrs, err := prefixesOf(ifi); err == nil {
+			l.addrs, l.addrsAt = addrs, now
+		}
+	}
+	req := &Request{
+		Interface: l.name, InterfaceIndex: ifi.Index, Port: l.port, Time: now, Addrs: l.addrs, Broadcast: true,
+	}
+	if from, ok := peer.(*net.UDPAddr); ok {
+		req.Peer = netip.AddrPortFrom(from.AddrPort().Addr().Unmap(), uint16(from.Port))
+	}
+	if len(l.addrs) > 0 {
+		req.Local = l.addrs[0].Addr()
+	}
+	if cm != nil {
+		if dst := fromIP(cm.Dst); dst.IsValid() && !broadcastOf(l.addrs, dst) {
+			req.Local, req.Broadcast = dst, false
+		}
+	}
+	return req, l.buf[:n], nil
+}
+
+func broadcastOf(addrs []netip.Prefix, a netip.Addr) bool {
+	if a == limitedBroadcast || a.IsMulticast() {
+		return true
+	}
+	for _, p := range addrs {
+		if p.Bits() < 31 && a == (&Subnet{Prefix: p.Masked()}).broadcast() {
+			return true
+		}
+	}
+	return false
+}
+
+// send sends data from a local address.
+func (l *link) send(data []byte, from netip.Addr, to Destination) error {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if to.MAC == nil {
+		cm := &ipv4.ControlMessage{IfIndex: l.ifi.Index}
+		if from.IsValid() {
+			cm.Src = toIP(from)
+		}
+		_, err := l.udp.WriteTo(data, cm, net.UDPAddrFromAddrPort(to.Addr))
+		return err
+	}
+	// Broadcasts take this way, too: the kernel would leave the UDP checksum to the (virtual) hardware, and clients that
+	// read raw packets drop those with a wrong one.
+	frame := datagram(from, l.port, to.Addr, data)
+	_, err := l.raw.WriteTo(frame, &packet.Addr{HardwareAddr: to.MAC})
+	return err
+}
+
+// datagram wraps data in UDP and IPv4 (RFC 768, RFC 791).
+func datagram(from netip.Addr, port uint16, to netip.AddrPort, data []byte) []byte {
+	const ipLen, udpLen = 20, 8
+	b := make([]byte, ipLen+udpLen, ipLen+udpLen+len(data))
+	b = append(b, data...)
+	ip, udp := b[:ipLen], b[ipLen:]
+	ip[0], ip[1] = 0x45, 0x10 // version 4, five words; low delay, as other DHCP servers say
+	binary.BigEndian.PutUint16(ip[2:], uint16(len(b)))
+	ip[8], ip[9] = 64, unix.IPPROTO_UDP
+	copy(ip[12:], toIP(from))
+	copy(ip[16:], toIP(to.Addr()))
+	binary.BigEndian.PutUint16(ip[10:], checksum(0, ip))
+
+	binary.BigEndian.PutUint16(udp[0:], port)
+	binary.BigEndian.PutUint16(udp[2:], to.Port())
+	binary.BigEndian.PutUint16(udp[4:], uint16(len(udp)))
+	pseudo := uint32(unix.IPPROTO_UDP) + uint32(len(udp))
+	for i := 12; i < ipLen; i += 2 {
+		pseudo += uint32(binary.BigEndian.Uint16(ip[i:]))
+	}
+	sum := checksum(pseudo, udp)
+	if sum == 0 {
+		sum = 0xffff // zero would mean: no checksum
+	}
+	binary.BigEndian.PutUint16(udp[6:], sum)
+	return b
+}
+
+// checksum is that of RFC 1071.
+func checksum(sum uint32, b []byte) uint16 {
+	for ; len(b) >= 2; b = b[2:] {
+		sum += uint32(binary.BigEndian.Uint16(b))
+	}
+	if len(b) == 1 {
+		sum += uint32(b[0]) << 8
+	}
+	for sum > 0xffff {
+		sum = sum>>16 + sum&0xffff
+	}
+	return ^uint16(sum)
+}

@@ -1,0 +1,442 @@
+package dhcp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+)
+
+// Defaults of [Server].
+const (
+	DefaultWorkers = 8
+	DefaultQueue   = 1024
+	DefaultTimeout = 4 * time.Second
+)
+
+// A Server receives requests on one or several interfaces, has them answered by a [Responder], and sends the answers.
+// Set the fields before the first call; only Responder is required.
+//
+// Every packet is answered or accounted for: see [Server.Stats] and Observe.
+type Server struct {
+	// Responder decides what is answered.
+	Responder Responder
+	// Interfaces are the names of the interfaces to serve. Empty means all that are up and have an IPv4 address,
+	// loopback aside, when Listen is called.
+	Interfaces []string
+	// Ports are the UDP ports to listen on; empty means [ServerPort]. Add [PXEPort] for firmware that insists on it.
+	Ports []uint16
+	// Workers is how many requests are worked on at a time; 0 means [DefaultWorkers].
+	Workers int
+	// Queue is how many requests wait for a worker at most; 0 means [DefaultQueue]. When it is full the oldest
+	// DHCPDISCOVER is dropped: its client will ask again, whereas a lost DHCPREQUEST costs a machine its boot.
+	Queue int
+	// Timeout is how long a request may wait and be worked on in total; 0 means [DefaultTimeout]. An answer that comes
+	// later than a client's patience only makes work.
+	Timeout time.Duration
+	// Observe, if set, is told of every exchange, one at a time and in the order in which they ended. It is called from
+	// a goroutine of its own and may be slow: what cannot be buffered is dropped and counted in [Stats].
+	Observe func(Exchange)
+	// Log is where failures go; nil means slog.Default(). Silence on purpose is logged at debug level.
+	Log *slog.Logger
+
+	mu      sync.Mutex
+	links   []*link
+	serving bool
+
+	stats [statCount]atomic.Uint64
+}
+
+// Stats counts packets since the server was made.
+type Stats struct {
+	Received  uint64 // packets read from a socket
+	Malformed uint64 // of these: not DHCP
+	Answered  uint64 // replies sent
+	Ignored   uint64 // silence on purpose
+	Failed    uint64 // the responder or the sending failed
+	Late      uint64 // given up because of Timeout before a worker got to them
+
+	DroppedDiscovers    uint64 // queue full: DHCPDISCOVERs
+	DroppedOthers       uint64 // queue full: other messages, when there was no DHCPDISCOVER to drop
+	DroppedObservations uint64 // Observe was too slow
+}
+
+const (
+	received = iota
+	malformed
+	answered
+	ignored
+	failed
+	late
+	droppedDiscovers
+	droppedOthers
+	droppedObservations
+	statCount
+)
+
+// Stats returns what was counted so far. It may be called at any time.
+func (s *Server) Stats() Stats {
+	n := func(i int) uint64 { return s.stats[i].Load() }
+	return Stats{
+		Received: n(received), Malformed: n(malformed), Answered: n(answered), Ignored: n(ignored), Failed: n(failed),
+		Late: n(late), DroppedDiscovers: n(droppedDiscovers), DroppedOthers: n(droppedOthers),
+		DroppedObservations: n(droppedObservations),
+	}
+}
+
+func (s *Server) count(what int) { s.stats[what].Add(1) }
+
+func (s *Server) log() *slog.Logger {
+	if s.Log != nil {
+		return s.Log
+	}
+	return slog.Default()
+}
+
+// ListenAndServe calls [Server.Listen] and [Server.Serve].
+func (s *Server) ListenAndServe(ctx context.Context) error {
+	if err := s.Listen(); err != nil {
+		return err
+	}
+	return s.Serve(ctx)
+}
+
+// Listen opens the sockets, so that a program learns at once that it may not, or that an interface does not exist. From
+// then on packets wait in the kernel for Serve. Call [Server.Close] if Serve will not be called.
+func (s *Server) Listen() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.links != nil {
+		return errors.New("dhcp: the server is listening already")
+	}
+	names := s.Interfaces
+	if len(names) == 0 {
+		var err error
+		if names, err = usableInterfaces(); err != nil {
+			return fmt.Errorf("dhcp: %w", err)
+		}
+	}
+	ports := s.Ports
+	if len(ports) == 0 {
+		ports = []uint16{ServerPort}
+	}
+	var links []*link
+	for _, name := range names {
+		for _, port := range ports {
+			l, err := openLink(name, port)
+			if err != nil {
+				for _, l := range links {
+					l.close()
+				}
+				return fmt.Errorf("dhcp: listen on interface %s, port %d: %w", name, port, err)
+			}
+			links = append(links, l)
+		}
+	}
+	s.links = links
+	return nil
+}
+
+// Close closes the sockets. A running Serve does that by itself when it ends.
+func (s *Server) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.links {
+		l.close()
+	}
+	s.links = nil
+	return nil
+}
+
+func usableInterfaces() ([]string, error) {
+	all, err := net.Interfaces()
+	if err != nil {
+		return nil, fmt.Errorf("list the interfaces: %w", err)
+	}
+	var names []string
+	for _, ifi := range all {
+		if ifi.Flags&net.FlagUp == 0 || ifi.Flags&net.FlagLoopback != 0 || ifi.Flags&net.FlagBroadcast == 0 {
+			continue
+		}
+		if addrs, err := prefixesOf(&ifi); err == nil && len(addrs) > 0 {
+			names = append(names, ifi.Name)
+		}
+	}
+	if names == nil {
+		return nil, errors.New("no interface is up and has an IPv4 address; name the interfaces to serve")
+	}
+	return names, nil
+}
+
+// Serve answers requests until ctx ends. It then stops reading, finishes what is being worked on, waits for all of its
+// goroutines, closes the sockets and returns nil. It returns an error only if it could not begin.
+func (s *Server) Serve(ctx context.Context) error {
+	s.mu.Lock()
+	links := s.links
+	switch {
+	case s.Responder == nil:
+		s.mu.Unlock()
+		return errors.New("dhcp: the server has no responder")
+	case links == nil:
+		s.mu.Unlock()
+		return errors.New("dhcp: the server is not listening; call Listen or ListenAndServe")
+	case s.serving:
+		s.mu.Unlock()
+		return errors.New("dhcp: the server is serving already")
+	}
+	s.serving = true
+	s.mu.Unlock()
+
+	q := newQueue(positive(s.Queue, DefaultQueue))
+	observations := make(chan Exchange, 4*positive(s.Queue, DefaultQueue))
+	var readers, workers, observer sync.WaitGroup
+
+	observer.Go(func() {
+		for e := range observations {
+			s.Observe(e)
+		}
+	})
+	for range positive(s.Workers, DefaultWorkers) {
+		workers.Go(func() {
+			for {
+				job, ok := q.pop()
+				if !ok {
+					return
+				}
+				s.work(job, observations)
+			}
+		})
+	}
+	for _, l := range links {
+		readers.Go(func() { s.read(ctx, l, q) })
+	}
+
+	<-ctx.Done()
+	for _, l := range links {
+		l.stop()
+	}
+	readers.Wait()
+	q.close()
+	workers.Wait()
+	close(observations)
+	observer.Wait()
+
+	s.mu.Lock()
+	s.serving = false
+	s.mu.Unlock()
+	return s.Close()
+}
+
+func positive(n, otherwise int) int {
+	if n > 0 {
+		return n
+	}
+	return otherwise
+}
+
+// read receives from one link until ctx ends. An interface that goes away is waited for.
+func (s *Server) read(ctx context.Context, l *link, q *queue) {
+	const pause = time.Second
+	for ctx.Err() == nil {
+		req, data, err := l.receive()
+		if err != nil {
+			if ctx.Err() != nil {
+				return
+			}
+			s.log().Warn("dhcp: cannot receive, will reopen", "interface", l.name, "port", l.port, "err", err)
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(pause):
+			}
+			if err := l.reopen(); err != nil {
+				s.log().Warn("dhcp: cannot reopen", "interface", l.name, "port", l.port, "err", err)
+			}
+			continue
+		}
+		s.count(received)
+		packet, err := dhcpv4.FromBytes(data)
+		if err != nil {
+			s.count(malformed)
+			s.log().Debug("dhcp: not a DHCP packet", "interface", l.name, "peer", req.Peer, "err", err)
+			continue
+		}
+		req.Packet = packet
+		dropped, full := q.push(job{req: req, link: l})
+		switch {
+		case !full:
+		case dropped.req.Packet.MessageType() == dhcpv4.MessageTypeDiscover:
+			s.count(droppedDiscovers)
+		default:
+			s.count(droppedOthers)
+		}
+	}
+}
+
+// work answers one request.
+func (s *Server) work(j job, observations chan<- Exchange) {
+	req := j.req
+	e := Exchange{
+		Time: req.Time, Interface: req.Interface, MAC: req.Packet.ClientHWAddr,
+		UUID:  uuid(req.Packet.Options.Get(dhcpv4.OptionClientMachineIdentifier)),
+		Asked: req.Packet.MessageType(), Stage: stageOf(req.Packet), Relay: fromIP(req.Packet.GatewayIPAddr),
+		Addr:    firstValid(fromIP(req.Packet.Options.Get(dhcpv4.OptionRequestedIPAddress)), fromIP(req.Packet.ClientIPAddr)),
+		Request: req.Packet,
+	}
+	log := s.log().With("interface", e.Interface, "mac", e.MAC.String(), "asked", e.Asked.String())
+	defer func() {
+		e.Duration = time.Since(e.Time)
+		if s.Observe == nil {
+			return
+		}
+		select {
+		case observations <- e:
+		default:
+			s.count(droppedObservations)
+		}
+	}()
+
+	deadline := req.Time.Add(time.Duration(positive(int(s.Timeout), int(DefaultTimeout))))
+	if !time.Now().Before(deadline) {
+		s.count(late)
+		e.Reason = "it waited too long for a worker; the server is overloaded"
+		return
+	}
+	// Not derived from Serve's context: what is being answered when the server stops is still answered.
+	ctx, cancel := context.WithDeadline(context.Background(), deadline)
+	defer cancel()
+
+	reply, err := s.respond(ctx, req)
+	e.Reason = req.Reason
+	if err != nil {
+		var on Ignored
+		if errors.As(err, &on) {
+			s.count(ignored)
+			e.Reason = string(on)
+			log.Debug("dhcp: ignored", "reason", e.Reason)
+			return
+		}
+		s.count(failed)
+		e.Err, e.Reason = err, err.Error()
+		var full *ExhaustedError
+		if errors.As(err, &full) {
+			log.Error("dhcp: ALARM: address pool exhausted", "subnet", full.Subnet, "err", err)
+			return
+		}
+		log.Error("dhcp: cannot answer", "err", err)
+		return
+	}
+	if reply == nil {
+		s.count(ignored)
+		return
+	}
+
+	e.To = DestinationOf(req, reply)
+	if err := j.link.send(reply.ToBytes(), req.Local, e.To); err != nil {
+		s.count(failed)
+		e.Err = fmt.Errorf("dhcp: send %s to %s: %w", reply.MessageType(), e.To.Addr, err)
+		e.Reason = e.Err.Error()
+		log.Error("dhcp: cannot send", "answer", reply.MessageType().String(), "to", e.To.Addr, "err", err)
+		return
+	}
+	s.count(answered)
+	e.Reply, e.Answered = reply, reply.MessageType()
+	if given := fromIP(reply.YourIPAddr); given.IsValid() {
+		e.Addr = given
+	}
+	if e.BootFile = reply.BootFileNameOption(); e.BootFile == "" {
+		e.BootFile = reply.BootFileName
+	}
+}
+
+// respond calls the responder and survives it.
+func (s *Server) respond(ctx context.Context, req *Request) (reply *dhcpv4.DHCPv4, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			reply, err = nil, fmt.Errorf("dhcp: the responder panicked: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return s.Responder.Respond(ctx, req)
+}
+
+func firstValid(as ...netip.Addr) netip.Addr {
+	for _, a := range as {
+		if a.IsValid() {
+			return a
+		}
+	}
+	return netip.Addr{}
+}
+
+// job is a request and where its answer leaves.
+type job struct {
+	req  *Request
+	link *link
+}
+
+// queue is a bounded queue that drops the oldest DHCPDISCOVER first.
+type queue struct {
+	mu     sync.Mutex
+	wait   sync.Cond
+	jobs   []job
+	max    int
+	closed bool
+}
+
+func newQueue(max int) *queue {
+	q := &queue{max: max}
+	q.wait.L = &q.mu
+	return q
+}
+
+// push appends j. If the queue was full, full is true and dropped is what it cost: the oldest DHCPDISCOVER, which may be
+// j itself, else the oldest of all.
+func (q *queue) push(j job) (dropped job, full bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.jobs = append(q.jobs, j)
+	if full = len(q.jobs) > q.max; full {
+		victim := 0
+		for i := range q.jobs {
+			if q.jobs[i].req.Packet.MessageType() == dhcpv4.MessageTypeDiscover {
+				victim = i
+				break
+			}
+		}
+		dropped = q.jobs[victim]
+		q.jobs = append(q.jobs[:victim], q.jobs[victim+1:]...)
+	}
+	q.wait.Signal()
+	return dropped, full
+}
+
+// pop waits for a job. After close it returns what is left, and then false.
+func (q *queue) pop() (job, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(q.jobs) == 0 {
+		if q.closed {
+			return job{}, false
+		}
+		q.wait.Wait()
+	}
+	j := q.jobs[0]
+	q.jobs[0] = job{}
+	q.jobs = q.jobs[1:]
+	return j, true
+}
+
+func (q *queue) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	q.wait.Broadcast()
+}

@@ -1,0 +1,243 @@
+package dhcp
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+)
+
+// Unknown says what a machine gets that [Reservations] does not know.
+type Unknown string
+
+const (
+	// UnknownIgnore gives unknown machines no answer. It is what the zero value means.
+	UnknownIgnore Unknown = "ignore"
+	// UnknownLease gives unknown machines an address of the pool: this is a provisioning subnet.
+	UnknownLease Unknown = "lease"
+)
+
+// DefaultLeaseTime is how long a lease lasts where [Subnet.LeaseTime] is zero.
+const DefaultLeaseTime = time.Hour
+
+// A Range is a run of IPv4 addresses, both ends included. The zero Range is empty.
+type Range struct {
+	First, Last netip.Addr
+}
+
+// IsZero reports whether r is the zero Range.
+func (r Range) IsZero() bool { return !r.First.IsValid() && !r.Last.IsValid() }
+
+// Contains reports whether a lies in r.
+func (r Range) Contains(a netip.Addr) bool {
+	return !r.IsZero() && r.First.Compare(a) <= 0 && a.Compare(r.Last) <= 0
+}
+
+// Size is the number of addresses in r.
+func (r Range) Size() int {
+	if r.IsZero() {
+		return 0
+	}
+	return int(number(r.Last)) - int(number(r.First)) + 1
+}
+
+// String returns r as `10.0.0.2-10.0.0.250`.
+func (r Range) String() string {
+	if r.IsZero() {
+		return "none"
+	}
+	return r.First.String() + "-" + r.Last.String()
+}
+
+// A Subnet is one IPv4 subnet and what its machines are told.
+type Subnet struct {
+	// Name appears in leases, logs and alarms. It must be unique.
+	Name string
+	// Prefix is the subnet, such as 10.7.0.0/24. A request belongs here if the relay's address (giaddr, or link
+	// selection, option 82.5, RFC 3527) lies in it; without a relay, an address of the interface that it came in on.
+	Prefix netip.Prefix
+	// Pool is what is leased to machines without a reservation. It may be empty. Addresses in it that are the server's,
+	// Router, DNS or NTP, or the network's first and last, are left out by themselves; reserved ones are left to their
+	// owners.
+	Pool Range
+	// Router is the default gateway (option 3), none if it is the zero Addr.
+	Router netip.Addr
+	// DNS are name servers (option 6), NTP are time servers (option 42).
+	DNS, NTP []netip.Addr
+	// Domain is the DNS domain (option 15).
+	Domain string
+	// MTU of the link in bytes (option 26), sent to clients that ask for it; 0 sends none.
+	MTU uint16
+	// LeaseTime is how long a lease lasts; 0 means [DefaultLeaseTime]. Clients that ask for less get less, but not
+	// below one minute. It is at least a minute.
+	LeaseTime time.Duration
+	// ServerID is the address that this server is known by (option 54). The zero Addr means the address at which the
+	// request arrived. Several servers on one link need different ones; one server that moves between hosts needs a
+	// fixed one.
+	ServerID netip.Addr
+	// Unknown says what machines get that are not in [Reservations]; the zero value means [UnknownIgnore].
+	Unknown Unknown
+	// Options are added to each answer, in place of what would have been sent. For what has no field of its own, such
+	// as classless routes (option 121).
+	Options []dhcpv4.Option
+}
+
+// check fills in defaults and refuses what cannot work.
+func (s *Subnet) check() error {
+	var bad []string
+	complain := func(format string, args ...any) { bad = append(bad, fmt.Sprintf(format, args...)) }
+
+	if s.Name == "" {
+		complain("it has no name")
+	}
+	if !s.Prefix.IsValid() || !s.Prefix.Addr().Is4() {
+		complain("prefix %v is not an IPv4 prefix such as 10.7.0.0/24", s.Prefix)
+		return fmt.Errorf("subnet %q: %s", s.Name, strings.Join(bad, "; "))
+	}
+	s.Prefix = s.Prefix.Masked()
+	if !s.Pool.IsZero() {
+		switch {
+		case !s.Prefix.Contains(s.Pool.First) || !s.Prefix.Contains(s.Pool.Last):
+			complain("pool %v is not inside of %v", s.Pool, s.Prefix)
+		case s.Pool.Last.Less(s.Pool.First):
+			complain("pool %v ends before it begins", s.Pool)
+		case s.Pool.Size() > maxPool:
+			complain("pool %v has %d addresses, at most %d are supported; split the subnet", s.Pool, s.Pool.Size(), maxPool)
+		}
+	}
+	if s.Router.IsValid() && !s.Prefix.Contains(s.Router) {
+		complain("router %v is not inside of %v", s.Router, s.Prefix)
+	}
+	if s.ServerID.IsValid() && !s.ServerID.Is4() {
+		complain("server id %v is not an IPv4 address", s.ServerID)
+	}
+	for _, a := range append(append([]netip.Addr{}, s.DNS...), s.NTP...) {
+		if !a.Is4() {
+			complain("DNS or NTP server %v is not an IPv4 address", a)
+		}
+	}
+	switch {
+	case s.LeaseTime == 0:
+		s.LeaseTime = DefaultLeaseTime
+	case s.LeaseTime < minLeaseTime:
+		complain("lease time %v is under one minute", s.LeaseTime)
+	}
+	if s.MTU != 0 && s.MTU < 576 {
+		complain("MTU %d is under 576, the least that IPv4 hosts accept", s.MTU)
+	}
+	switch s.Unknown {
+	case "":
+		s.Unknown = UnknownIgnore
+	case UnknownIgnore, UnknownLease:
+	default:
+		complain("unknown is %q, want %q or %q", s.Unknown, UnknownIgnore, UnknownLease)
+	}
+	if bad != nil {
+		return fmt.Errorf("subnet %q: %s", s.Name, strings.Join(bad, "; "))
+	}
+	return nil
+}
+
+const (
+	maxPool      = 1 << 16
+	minLeaseTime = time.Minute
+)
+
+// infrastructure reports whether a is an address that must never be leased.
+func (s *Subnet) infrastructure(a netip.Addr) bool {
+	if a == s.Router || a == s.ServerID {
+		return true
+	}
+	for _, b := range s.DNS {
+		if a == b {
+			return true
+		}
+	}
+	for _, b := range s.NTP {
+		if a == b {
+			return true
+		}
+	}
+	if s.Prefix.Bits() >= 31 { // RFC 3021: point-to-point links have neither
+		return false
+	}
+	return a == s.Prefix.Addr() || a == s.broadcast()
+}
+
+func (s *Subnet) broadcast() netip.Addr {
+	return addr(number(s.Prefix.Addr()) | ^uint32(0)>>s.Prefix.Bits())
+}
+
+func (s *Subnet) mask() net.IPMask { return net.CIDRMask(s.Prefix.Bits(), 32) }
+
+// candidate returns the i-th address to try for a machine; i runs from 0 to Pool.Size()-1. The first is a hash of the
+// hardware address, so that it does not depend on who asked before, nor on a lease database. Changing this function
+// moves every machine that has no lease.
+func (s *Subnet) candidate(mac hwaddr, i int) netip.Addr {
+	h := fnv.New64a()
+	h.Write(mac[:])
+	start := h.Sum64()
+	start ^= start >> 32 // FNV leaves the low bits of neighbouring addresses close to each other
+	size := uint64(s.Pool.Size())
+	return addr(number(s.Pool.First) + uint32((start%size+uint64(i))%size))
+}
+
+// hwaddr is an Ethernet address as a map key.
+type hwaddr [6]byte
+
+func (h hwaddr) String() string { return net.HardwareAddr(h[:]).String() }
+
+// ethernet returns the six bytes of hw if it is an address that one NIC can have.
+func ethernet(hw net.HardwareAddr) (hwaddr, error) {
+	var h hwaddr
+	if len(hw) != len(h) {
+		return h, fmt.Errorf("hardware address %s has %d bytes, want 6", hw, len(hw))
+	}
+	copy(h[:], hw)
+	if h == (hwaddr{}) {
+		return h, errors.New("hardware address is all zero")
+	}
+	if h[0]&1 != 0 {
+		return h, fmt.Errorf("hardware address %s is a multicast address", hw)
+	}
+	return h, nil
+}
+
+func number(a netip.Addr) uint32 { b := a.As4(); return binary.BigEndian.Uint32(b[:]) }
+
+func addr(n uint32) netip.Addr {
+	var b [4]byte
+	binary.BigEndian.PutUint32(b[:], n)
+	return netip.AddrFrom4(b)
+}
+
+// fromIP is the zero Addr for what is no IPv4 address, or 0.0.0.0.
+func fromIP(ip net.IP) netip.Addr {
+	a, ok := netip.AddrFromSlice(ip.To4())
+	if !ok || a.IsUnspecified() {
+		return netip.Addr{}
+	}
+	return a
+}
+
+// toIP returns four bytes, which is what package dhcpv4 writes without surprises; 0.0.0.0 for the zero Addr.
+func toIP(a netip.Addr) net.IP {
+	if !a.Is4() {
+		return net.IPv4zero.To4()
+	}
+	return net.IP(a.AsSlice())
+}
+
+func toIPs(as []netip.Addr) []net.IP {
+	out := make([]net.IP, len(as))
+	for i, a := range as {
+		out[i] = toIP(a)
+	}
+	return out
+}
