@@ -37,6 +37,16 @@ const (
 // MaxWait bounds the long poll.
 const MaxWait = 50 * time.Second
 
+// QueryWait is the query parameter of [PathAction] with the seconds to wait for work; 204 means that there is none.
+const QueryWait = "wait"
+
+// QueryTold is the query parameter of [PathAction] with the ID of the [ActionWait] that the agent is showing. It keeps
+// the server from answering the same at once.
+const QueryTold = "told"
+
+// SeedBytes is the room that the seed's partition takes on the disk, in addition to the image.
+const SeedBytes = 32 << 20
+
 // SessionRequest exchanges a boot token. The identity is what the agent itself read from the firmware; the server
 // refuses a token that was made for another machine.
 type SessionRequest struct {

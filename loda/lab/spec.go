@@ -20,9 +20,9 @@ type Spec struct {
 	Name string `yaml:"name,omitempty"`
 	// Subnet of the bridge, IPv4. It exists only inside the rack's namespace, so racks may share one.
 	// Default 10.77.0.0/24.
-	Subnet netip.Prefix `yaml:"subnet,omitempty"`
+	Subnet netip.Prefix `yaml:"subnet"`
 	// Server is the bridge's own address, where the programs of [Rack.Command] listen. Default: the subnet's first.
-	Server netip.Addr `yaml:"server,omitempty"`
+	Server netip.Addr `yaml:"server"`
 	// AllowDuplicates permits two machines with the same MAC, serial number or UUID. Real batches have them, and a
 	// provisioner must be tested with them; nowhere else are they anything but a mistake.
 	AllowDuplicates bool `yaml:"allow_duplicates,omitempty"`
@@ -211,8 +211,13 @@ func (d *DIMM) UnmarshalYAML(unmarshal func(any) error) error {
 }
 
 // Parse reads a Spec from YAML, completes and validates it. An unknown key is an error with line and column.
-func Parse(r io.Reader) (Spec, error) {
-	var s Spec
+func Parse(r io.Reader) (s Spec, err error) {
+	// goccy/go-yaml v1.19.2 panics on some malformed text, such as a tag before a broken list; found by fuzzing.
+	defer func() {
+		if broken := recover(); broken != nil {
+			s, err = Spec{}, fmt.Errorf("rack description: malformed YAML: %v", broken)
+		}
+	}()
 	dec := yaml.NewDecoder(r, yaml.Strict())
 	if err := dec.Decode(&s); err != nil {
 		if errors.Is(err, io.EOF) {

@@ -1,0 +1,495 @@
+package loda
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/project-loda/loda/hw"
+	"github.com/project-loda/loda/inventory"
+	"github.com/project-loda/loda/loda/agentapi"
+	"github.com/project-loda/loda/loda/image"
+	"github.com/project-loda/loda/loda/trust"
+)
+
+// Base is how an agent reaches this server: the URLs depend on the address that it came in by.
+type Base struct {
+	// API serves the agent protocol over TLS, such as https://10.77.0.1:8443.
+	API string
+	// Boot serves artifacts over plain HTTP, such as http://10.77.0.1:8080.
+	Boot string
+}
+
+// OpenSession exchanges a one-time boot token for a session. It is refused, with an alarm in the timeline, when the
+// token was used before, has expired, or was made for another machine. from is the peer's address.
+func (in *Installer) OpenSession(ctx context.Context, req agentapi.SessionRequest, from string) (*agentapi.Session, error) {
+	id, ok := trust.Prefix(req.Token)
+	if !ok {
+		return nil, fmt.Errorf("boot token: not in the form of one: %w", ErrRefused)
+	}
+	inst, err := in.store.Installation(ctx, id)
+	if errors.Is(err, inventory.ErrNotFound) {
+		return nil, fmt.Errorf("boot token: for no installation of this site: %w", ErrRefused)
+	}
+	if err != nil {
+		return nil, err
+	}
+	secret := trust.NewSecret(inst.ID)
+	var refusal string
+	inst, err = in.update(ctx, id, func(inst *inventory.Installation, plan *Plan) ([]inventory.Event, error) {
+		now := in.now()
+		token := plan.token(req.Token)
+		refusal = refuseToken(inst, token, req, now)
+		if refusal != "" {
+			return []inventory.Event{event(inst, inventory.KindAlarm, now, nil, "boot token from %s refused: %s", from, refusal)}, nil
+		}
+		token.UsedAt = now
+		plan.Session = &AgentSession{Hash: trust.Hash(secret), OpenedAt: now, From: from}
+		data := map[string]any{"from": from, "version": req.Version, "uptime_s": req.Uptime, "macs": req.MACs}
+		return []inventory.Event{event(inst, inventory.KindAction, now, data,
+			"agent %s reports from %s, %.1f s after its kernel started", printable(req.Version), from, req.Uptime)}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if refusal != "" {
+		in.log.Warn("boot token refused", "serial", inst.Serial, "installation", inst.ID, "from", from, "reason", refusal)
+		return nil, fmt.Errorf("boot token: %s: %w", refusal, ErrRefused)
+	}
+	name := string(inst.Serial)
+	if m, err := in.store.Machine(ctx, inst.Serial); err == nil {
+		name = HostnameOf(m)
+	}
+	return &agentapi.Session{Secret: secret, Installation: inst.ID, Serial: string(inst.Serial), Name: name, Attempt: inst.Attempt}, nil
+}
+
+func (p *Plan) token(secret string) *BootToken {
+	for i := range p.Tokens {
+		if trust.Matches(secret, p.Tokens[i].Hash) {
+			return &p.Tokens[i]
+		}
+	}
+	return nil
+}
+
+func refuseToken(inst *inventory.Installation, token *BootToken, req agentapi.SessionRequest, now time.Time) string {
+	serial, err := inventory.ParseSerial(req.Serial)
+	switch {
+	case !inst.State.Open():
+		return fmt.Sprintf("its installation is %s", inst.State)
+	case token == nil:
+		return "it was never issued, or newer ones replaced it"
+	case !token.UsedAt.IsZero():
+		return fmt.Sprintf("it was used before, at %s", token.UsedAt.UTC().Format(time.RFC3339))
+	case now.Sub(token.IssuedAt) > tokenLife:
+		return fmt.Sprintf("it expired: issued at %s, good for %s", token.IssuedAt.UTC().Format(time.RFC3339), tokenLife)
+	case err != nil:
+		return fmt.Sprintf("the machine that presents it says: %v", err)
+	case serial != inst.Serial:
+		return fmt.Sprintf("it was made for machine %s, not for %s", inst.Serial, serial)
+	}
+	return ""
+}
+
+// CheckSession returns the ID of the installation that a session's secret speaks for, or an error that wraps
+// [ErrRefused].
+func (in *Installer) CheckSession(ctx context.Context, secret string) (string, error) {
+	id, ok := trust.Prefix(secret)
+	if !ok {
+		return "", fmt.Errorf("agent session: no secret: %w", ErrRefused)
+	}
+	inst, err := in.store.Installation(ctx, id)
+	if errors.Is(err, inventory.ErrNotFound) {
+		return "", fmt.Errorf("agent session: for no installation of this site: %w", ErrRefused)
+	}
+	if err != nil {
+		return "", err
+	}
+	plan, err := planOf(inst)
+	if err != nil {
+		return "", err
+	}
+	if plan.Session == nil || !inst.State.Open() || !trust.Matches(secret, plan.Session.Hash) {
+		return "", fmt.Errorf("agent session: ended, or replaced by a newer boot: %w", ErrRefused)
+	}
+	return id, nil
+}
+
+// errIdle means that there is nothing to do right now.
+var errIdle = errors.New("nothing to do")
+
+// Ask is an agent's question for work.
+type Ask struct {
+	// Installation and Secret are the session's.
+	Installation, Secret string
+	// Told is the ID of the [agentapi.ActionWait] that the agent shows already: it is not told again at once.
+	Told string
+	// Wait is how long to wait for work, at most [agentapi.MaxWait].
+	Wait time.Duration
+	Base Base
+}
+
+// NextAction returns what the agent of an installation has to do, waiting for work to appear. The same action is
+// returned again until it has a result. Nil means that there was none in that time.
+func (in *Installer) NextAction(ctx context.Context, q Ask) (*agentapi.Action, error) {
+	wait := min(q.Wait, agentapi.MaxWait)
+	ctx, cancel := context.WithTimeout(ctx, wait+10*time.Second)
+	defer cancel()
+	end := time.NewTimer(wait)
+	defer end.Stop()
+	// Another process of the site may change the record without waking us, so look again now and then.
+	look := time.NewTicker(2 * time.Second)
+	defer look.Stop()
+	for {
+		woken := in.wake.wait(q.Installation)
+		a, err := in.nextAction(ctx, q.Installation, q.Secret, q.Base)
+		if err != nil && !errors.Is(err, errIdle) {
+			return nil, err
+		}
+		if a != nil && (a.Kind != agentapi.ActionWait || a.ID != q.Told) {
+			return a, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-end.C:
+			return nil, nil
+		case <-woken:
+		case <-look.C:
+		}
+	}
+}
+
+func (in *Installer) nextAction(ctx context.Context, id, secret string, base Base) (*agentapi.Action, error) {
+	// Look before writing: most polls find nothing to do.
+	inst, err := in.store.Installation(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := planOf(inst)
+	if err != nil {
+		return nil, err
+	}
+	if plan.Session == nil || !trust.Matches(secret, plan.Session.Hash) {
+		return nil, fmt.Errorf("agent session: ended, or replaced by a newer boot: %w", ErrRefused)
+	}
+	switch inst.State {
+	case inventory.Failed, inventory.Quarantined, inventory.Held:
+		return &agentapi.Action{ID: fmt.Sprintf("wait-%d", inst.StateSince.UnixMilli()), Kind: agentapi.ActionWait, Title: "waiting for a person",
+			Wait: &agentapi.Wait{State: string(inst.State), Reason: inst.Reason}}, nil
+	case inventory.Finishing:
+		if plan.pending() == nil {
+			return nil, errIdle // it is rebooting
+		}
+	}
+
+	var m *inventory.Machine
+	if inst.State == inventory.Comparing || inst.State == inventory.Installing {
+		if m, err = in.store.Machine(ctx, inst.Serial); err != nil {
+			return nil, fmt.Errorf("machine %s: %w", inst.Serial, err)
+		}
+	}
+	var action *agentapi.Action
+	_, err = in.update(ctx, id, func(inst *inventory.Installation, plan *Plan) ([]inventory.Event, error) {
+		var events []inventory.Event
+		now := in.now()
+		switch inst.State {
+		case inventory.Queued, inventory.Netbooting:
+			plan.startOver()
+			plan.add(agentapi.ActionDetect, "detect the hardware")
+			events, err = Transition(inst, DetectStarted, "", now, in.deadlines)
+		case inventory.Comparing:
+			plan.add(agentapi.ActionInstallImage, "write image "+plan.Image.Name+" to disk")
+			events, err = Transition(inst, InstallStarted, "", now, in.deadlines)
+		}
+		if err != nil {
+			return nil, err
+		}
+		p := plan.pending()
+		if p == nil {
+			return nil, errIdle
+		}
+		if p.GivenAt.IsZero() {
+			events = append(events, event(inst, inventory.KindAction, now, nil, "agent told to %s", p.Title))
+		}
+		p.GivenAt = now
+		action, err = in.action(inst, plan, p, m, base)
+		return events, err
+	})
+	return action, err
+}
+
+// action fills in what the agent needs. The first-boot secret is made anew each time, since only its hash is kept;
+// the agent writes the seed of the answer that reached it.
+func (in *Installer) action(inst *inventory.Installation, plan *Plan, p *PlannedAction, m *inventory.Machine, base Base) (*agentapi.Action, error) {
+	a := &agentapi.Action{ID: p.ID, Kind: p.Kind, Title: p.Title}
+	switch p.Kind {
+	case agentapi.ActionInstallImage:
+		secret := trust.NewSecret(inst.ID)
+		plan.FirstBootHash = trust.Hash(secret)
+		seed, err := image.Seed(image.SeedOptions{
+			Hostname: HostnameOf(m), InstanceID: inst.ID, SSHKeys: plan.Profile.SSHKeys, UserData: plan.Profile.UserData,
+			FirstBoot: agentapi.FirstBoot{URLs: []string{base.API + agentapi.PathInstalled}, Secret: secret, CA: string(in.ca)},
+		})
+		if err != nil {
+			return nil, fmt.Errorf("installation %s: seed: %w", inst.ID, err)
+		}
+		a.InstallImage = &agentapi.InstallImage{
+			Installation: inst.ID, Serial: string(inst.Serial),
+			URL:    base.Boot + ImagePath + plan.Image.File,
+			Format: plan.Image.Format, SHA256: plan.Image.SHA256, Bytes: plan.Image.Bytes, RawBytes: plan.Image.RawBytes,
+			Disk: *plan.Disk, Seed: seed, BootLabel: "Loda",
+		}
+	case agentapi.ActionBoot:
+		a.Boot = &agentapi.Boot{Method: bootMethod(plan.Profile), Disk: *plan.Disk}
+	}
+	return a, nil
+}
+
+// ImagePath is where the boot server serves image files.
+const ImagePath = "/artifacts/images/"
+
+func bootMethod(p Profile) string {
+	if p.Boot == "" {
+		return "reboot"
+	}
+	return p.Boot
+}
+
+// ReportProgress remembers how far the agent is and that it is alive.
+func (in *Installer) ReportProgress(ctx context.Context, id, action string, p agentapi.Progress) error {
+	_, err := in.store.UpdateInstallation(ctx, id, func(inst *inventory.Installation) ([]inventory.Event, error) {
+		plan, err := planOf(inst)
+		if err != nil {
+			return nil, err
+		}
+		if pending := plan.pending(); pending == nil || pending.ID != action {
+			return nil, fmt.Errorf("progress of action %s, which is not the one at work: %w", action, ErrTransition)
+		}
+		now := in.now()
+		inst.Progress, inst.ProgressText, inst.UpdatedAt = min(max(p.Fraction, 0), 1), printable(p.Text), now
+		if limit := in.deadlines.in(inst.State); limit > 0 {
+			inst.Deadline = now.Add(limit)
+		}
+		return nil, nil
+	})
+	return err
+}
+
+// FinishAction takes the result of an action. Reporting the same result again, or one of an action that a newer boot
+// made void, changes nothing.
+func (in *Installer) FinishAction(ctx context.Context, id, action string, r agentapi.Result) error {
+	inst, err := in.store.Installation(ctx, id)
+	if err != nil {
+		return err
+	}
+	plan, err := planOf(inst)
+	if err != nil {
+		return err
+	}
+	p := plan.action(action)
+	if p == nil || p.Result != nil {
+		return nil
+	}
+	var facts *hw.Facts
+	if p.Kind == agentapi.ActionDetect && r.OK {
+		if facts, err = in.takeFacts(ctx, inst.Serial, r.Data); err != nil {
+			r = agentapi.Result{Error: err.Error(), Seconds: r.Seconds}
+		}
+	}
+	_, err = in.update(ctx, id, func(inst *inventory.Installation, plan *Plan) ([]inventory.Event, error) {
+		p := plan.action(action)
+		if p == nil || p.Result != nil {
+			return nil, nil
+		}
+		now := in.now()
+		kept := r
+		if p.Kind == agentapi.ActionDetect {
+			kept.Data = nil // the facts are in the machine's record
+		}
+		p.Result, p.FinishedAt = &kept, now
+		if !r.OK {
+			reason := printableLong(r.Error)
+			if reason == "" {
+				reason = "the agent gave no reason"
+			}
+			return Transition(inst, Broke, p.Title+": "+reason, now, in.deadlines)
+		}
+		events := []inventory.Event{event(inst, inventory.KindAction, now, kept.Data, "done in %.1f s: %s", r.Seconds, p.Title)}
+		more, err := in.advance(inst, plan, p.Kind, facts, now)
+		return append(events, more...), err
+	})
+	return err
+}
+
+// advance moves an installation on after a good result.
+func (in *Installer) advance(inst *inventory.Installation, plan *Plan, done agentapi.ActionKind, facts *hw.Facts, now time.Time) ([]inventory.Event, error) {
+	switch done {
+	case agentapi.ActionDetect:
+		events, err := Transition(inst, CompareStarted, "", now, in.deadlines)
+		if err != nil {
+			return nil, err
+		}
+		disk, err := chooseDisk(plan, facts)
+		if err != nil {
+			broke, terr := Transition(inst, Broke, err.Error(), now, in.deadlines)
+			return append(events, broke...), terr
+		}
+		plan.Disk = &agentapi.DiskIdentity{Serial: disk.Serial, WWN: disk.WWN, Path: disk.Path, Bytes: disk.Bytes}
+		return append(events, event(inst, inventory.KindAction, now, plan.Disk, "disk chosen: %s, %s %s, serial %s, %s",
+			disk.Name, disk.Vendor, disk.Model, orDash(disk.Serial), hw.Size(disk.Bytes))), nil
+	case agentapi.ActionInstallImage:
+		events, err := Transition(inst, WrittenToDisk, "", now, in.deadlines)
+		if err != nil {
+			return nil, err
+		}
+		plan.OnDisk = now
+		plan.add(agentapi.ActionBoot, bootMethod(plan.Profile)+" into the installed system")
+		return events, nil
+	}
+	return nil, nil
+}
+
+// chooseDisk applies the profile's rule, and refuses what the image or the identity does not allow.
+func chooseDisk(plan *Plan, facts *hw.Facts) (*hw.Disk, error) {
+	disk, err := plan.Profile.Disk.Choose(facts.Disks)
+	if err != nil {
+		return nil, fmt.Errorf("root disk: %w", err)
+	}
+	if need := plan.Image.RawBytes + agentapi.SeedBytes; disk.Bytes < need {
+		return nil, fmt.Errorf("root disk: %s (serial %s) has %d bytes, image %s needs %d with its seed: give the machine a "+
+			"larger disk, or the profile a smaller image or another disk rule", disk.Name, orDash(disk.Serial), disk.Bytes,
+			plan.Image.Name, need)
+	}
+	same := 0
+	for i := range facts.Disks {
+		if facts.Disks[i].Matches(disk.Serial, disk.WWN, disk.Path, disk.Bytes) {
+			same++
+		}
+	}
+	if same != 1 {
+		return nil, fmt.Errorf("root disk: %d disks share the identity of %s (serial %s, WWN %s, path %s): it could not be "+
+			"found again safely", same, disk.Name, orDash(disk.Serial), orDash(disk.WWN), orDash(disk.Path))
+	}
+	return disk, nil
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+const maxFacts = 4 << 20
+
+// takeFacts checks a facts document and keeps it with the machine.
+func (in *Installer) takeFacts(ctx context.Context, serial inventory.Serial, doc json.RawMessage) (*hw.Facts, error) {
+	if len(doc) > maxFacts {
+		return nil, fmt.Errorf("the facts have %d bytes, at most %d are taken", len(doc), maxFacts)
+	}
+	var facts hw.Facts
+	if err := json.Unmarshal(doc, &facts); err != nil {
+		return nil, fmt.Errorf("the facts cannot be read: %w", err)
+	}
+	if got, err := inventory.ParseSerial(facts.System.Serial); err != nil || got != serial {
+		return nil, fmt.Errorf("the facts are of serial number %q, the installation is for %s", facts.System.Serial, serial)
+	}
+	_, err := in.store.UpdateMachine(ctx, serial, func(m *inventory.Machine) error {
+		m.Facts, m.LastSeenAt = doc, in.now()
+		for _, f := range []struct {
+			field *string
+			said  string
+		}{{&m.Vendor, facts.System.Vendor}, {&m.Product, facts.System.Product}, {&m.UUID, facts.System.UUID}} {
+			if said := printable(f.said); said != "" {
+				*f.field = said
+			}
+		}
+		return nil
+	})
+	return &facts, err
+}
+
+// Log appends lines that the agent or a script printed.
+func (in *Installer) Log(ctx context.Context, id string, lines []agentapi.LogLine) error {
+	inst, err := in.store.Installation(ctx, id)
+	if err != nil {
+		return err
+	}
+	events := make([]inventory.Event, 0, len(lines))
+	for _, line := range lines {
+		// The server's clock orders the timeline; a machine's clock may stand in 1970.
+		events = append(events, event(inst, inventory.KindLog, in.now(), nil, "%s", printableLong(line.Text)))
+	}
+	return in.store.AppendEvents(ctx, events...)
+}
+
+// FirstBoot takes the report of the installed system's first boot, which ends the installation. from is the peer's
+// address. Reporting again is accepted and changes nothing.
+func (in *Installer) FirstBoot(ctx context.Context, report agentapi.Installed, from string) error {
+	id, ok := trust.Prefix(report.Secret)
+	if !ok {
+		return fmt.Errorf("first boot: no secret: %w", ErrRefused)
+	}
+	var refusal string
+	inst, err := in.update(ctx, id, func(inst *inventory.Installation, plan *Plan) ([]inventory.Event, error) {
+		now := in.now()
+		if !trust.Matches(report.Secret, plan.FirstBootHash) || plan.OnDisk.IsZero() {
+			refusal = "its secret is not that of the system on disk"
+			return []inventory.Event{event(inst, inventory.KindAlarm, now, nil, "first boot from %s refused: %s", from, refusal)}, nil
+		}
+		if inst.State == inventory.Installed {
+			return nil, nil
+		}
+		said := report
+		said.Secret = ""
+		plan.FirstBoot, plan.Session, plan.Tokens = &said, nil, nil
+		events, err := Transition(inst, FirstBootReported, "", now, in.deadlines)
+		return append([]inventory.Event{event(inst, inventory.KindAction, now, said, "first boot reports from %s: host name %s, kernel %s, up for %.0f s",
+			from, printable(report.Hostname), printable(report.Kernel), report.Uptime)}, events...), err
+	})
+	if errors.Is(err, inventory.ErrNotFound) {
+		return fmt.Errorf("first boot: for no installation of this site: %w", ErrRefused)
+	}
+	if err != nil {
+		return err
+	}
+	if refusal != "" {
+		in.log.Warn("first boot refused", "serial", inst.Serial, "installation", inst.ID, "from", from, "reason", refusal)
+		return fmt.Errorf("first boot: %s: %w", refusal, ErrRefused)
+	}
+	in.log.Info("machine installed", "serial", inst.Serial, "installation", inst.ID, "took", inst.UpdatedAt.Sub(inst.CreatedAt).Round(time.Second))
+	return nil
+}
+
+// Timeline returns a page of everything that is known of a machine, DHCP and transfers included.
+func (in *Installer) Timeline(ctx context.Context, serial inventory.Serial, f inventory.EventFilter) ([]inventory.Event, error) {
+	m, err := in.store.Machine(ctx, serial)
+	if err != nil {
+		return nil, fmt.Errorf("machine %s: %w", serial, err)
+	}
+	f.Serial, f.MACs = serial, slices.Clone(m.MACs)
+	return in.store.Events(ctx, f)
+}
+
+// printableLong is printable for log lines and reasons.
+func printableLong(s string) string {
+	const most = 3000
+	var b []rune
+	for _, r := range s {
+		switch {
+		case r == '\n' || r == '\t':
+			r = ' '
+		case r < ' ' || r == 0x7f || r == 0xfffd:
+			continue
+		}
+		b = append(b, r)
+		if len(b) == most {
+			break
+		}
+	}
+	return string(b)
+}

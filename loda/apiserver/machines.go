@@ -1,0 +1,281 @@
+package apiserver
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/project-loda/loda/inventory"
+	"github.com/project-loda/loda/loda"
+	"github.com/project-loda/loda/loda/api"
+)
+
+// body wraps what an operation answers.
+type body[T any] struct{ Body T }
+
+// bySerial is the path parameter of most operations.
+type bySerial struct {
+	Serial string `path:"serial" maxLength:"64" doc:"serial number of the machine"`
+}
+
+func (p bySerial) parse() (inventory.Serial, error) {
+	serial, err := inventory.ParseSerial(p.Serial)
+	if err != nil {
+		return "", huma.Error422UnprocessableEntity(err.Error())
+	}
+	return serial, nil
+}
+
+func (s *server) machineOperations(a huma.API) {
+	huma.Register(a, operation("GET", "/api/v1/machines", "list-machines", api.Viewer, "Machines by serial number, without facts"), s.listMachines)
+	huma.Register(a, operation("GET", "/api/v1/machines/{serial}", "get-machine", api.Viewer, "One machine with its facts"), s.getMachine)
+	huma.Register(a, operation("DELETE", "/api/v1/machines/{serial}", "delete-machine", api.Admin,
+		"Forget a machine; its timeline and installations stay"), s.deleteMachine)
+	huma.Register(a, operation("POST", "/api/v1/imports", "import-machines", api.Operator,
+		"Import machines from CSV, all or none; every bad row is reported"), s.importMachines)
+	huma.Register(a, operation("POST", "/api/v1/machines/{serial}/install", "install-machine", api.Operator,
+		"Open an installation: the machine is installed when it netboots next"), s.install)
+	for _, d := range []struct {
+		id, summary string
+		call        func(context.Context, inventory.Serial, string, string) (*inventory.Installation, error)
+	}{
+		{"cancel", "End the open installation", s.cancel},
+		{"retry", "Begin the open installation anew after it failed", s.retry},
+		{"release", "Let a held or quarantined machine go on", s.release},
+		{"hold", "Keep a queued machine from beginning", s.hold},
+	} {
+		huma.Register(a, operation("POST", "/api/v1/machines/{serial}/"+d.id, d.id+"-machine", api.Operator, d.summary),
+			func(ctx context.Context, in *struct {
+				bySerial
+				Body api.ReasonRequest `required:"false"`
+			}) (*body[api.Installation], error) {
+				serial, err := in.parse()
+				if err != nil {
+					return nil, err
+				}
+				inst, err := d.call(ctx, serial, in.Body.Reason, by(ctx))
+				if err != nil {
+					return nil, s.fail(err)
+				}
+				return &body[api.Installation]{view(inst)}, nil
+			})
+	}
+	huma.Register(a, operation("GET", "/api/v1/installations", "list-installations", api.Viewer, "Installations, newest first"), s.listInstallations)
+	huma.Register(a, operation("GET", "/api/v1/installations/{id}", "get-installation", api.Viewer, "One installation"), s.getInstallation)
+	huma.Register(a, operation("GET", "/api/v1/timeline/{machine}", "get-timeline", api.Viewer,
+		"Everything that a machine did, oldest first, by serial number or MAC"), s.timeline)
+}
+
+func (s *server) cancel(ctx context.Context, serial inventory.Serial, reason, by string) (*inventory.Installation, error) {
+	return s.Installer.Cancel(ctx, serial, reason, by)
+}
+func (s *server) retry(ctx context.Context, serial inventory.Serial, _, by string) (*inventory.Installation, error) {
+	return s.Installer.Retry(ctx, serial, by)
+}
+func (s *server) release(ctx context.Context, serial inventory.Serial, reason, by string) (*inventory.Installation, error) {
+	return s.Installer.Release(ctx, serial, reason, by)
+}
+func (s *server) hold(ctx context.Context, serial inventory.Serial, reason, by string) (*inventory.Installation, error) {
+	return s.Installer.Hold(ctx, serial, reason, by)
+}
+
+// view leaves out what only the agent needs.
+func view(inst *inventory.Installation) api.Installation {
+	v := api.Installation{ID: inst.ID, Serial: inst.Serial, State: inst.State, Reason: inst.Reason, Profile: inst.Profile,
+		Attempt: inst.Attempt, Progress: inst.Progress, ProgressText: inst.ProgressText, CreatedAt: inst.CreatedAt,
+		UpdatedAt: inst.UpdatedAt, StateSince: inst.StateSince, Entered: inst.Entered, Deadline: inst.Deadline}
+	var plan loda.Plan
+	if json.Unmarshal(inst.Plan, &plan) == nil {
+		v.Image = plan.Image.Name
+		if plan.FirstBoot != nil {
+			v.Address = plan.FirstBoot.Address
+		}
+	}
+	return v
+}
+
+// latest finds the open installation of a machine, or the last one; nil if there was none.
+func (s *server) latest(ctx context.Context, serial inventory.Serial) (*api.Installation, error) {
+	inst, err := s.store.OpenInstallation(ctx, serial)
+	if errors.Is(err, inventory.ErrNotFound) {
+		page, err := s.store.Installations(ctx, inventory.InstallationFilter{Serial: serial, Newest: true, Limit: 1})
+		if err != nil || len(page) == 0 {
+			return nil, err
+		}
+		inst = &page[0]
+	} else if err != nil {
+		return nil, err
+	}
+	v := view(inst)
+	return &v, nil
+}
+
+func (s *server) listMachines(ctx context.Context, in *struct {
+	Source  string `query:"source" enum:"imported,discovered"`
+	Profile string `query:"profile"`
+	Rack    string `query:"rack"`
+	Query   string `query:"q" doc:"part of serial number, name, MAC, vendor or product"`
+	After   string `query:"after" doc:"next of the previous page"`
+	Limit   int    `query:"limit" minimum:"1" maximum:"1000" default:"100"`
+}) (*body[api.MachinePage], error) {
+	machines, err := s.store.Machines(ctx, inventory.MachineFilter{Source: inventory.Source(in.Source), Profile: in.Profile,
+		Rack: in.Rack, Query: in.Query, After: inventory.Serial(in.After), Limit: in.Limit})
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	page := api.MachinePage{Items: make([]api.Machine, 0, len(machines))}
+	for _, m := range machines {
+		m.Facts = nil
+		inst, err := s.latest(ctx, m.Serial)
+		if err != nil {
+			return nil, s.fail(err)
+		}
+		page.Items = append(page.Items, api.Machine{Machine: m, Installation: inst})
+	}
+	if len(machines) == in.Limit {
+		page.Next = string(machines[len(machines)-1].Serial)
+	}
+	return &body[api.MachinePage]{page}, nil
+}
+
+func (s *server) getMachine(ctx context.Context, in *bySerial) (*body[api.Machine], error) {
+	serial, err := in.parse()
+	if err != nil {
+		return nil, err
+	}
+	m, err := s.store.Machine(ctx, serial)
+	if err != nil {
+		return nil, s.fail(named(err, serial))
+	}
+	inst, err := s.latest(ctx, serial)
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	return &body[api.Machine]{api.Machine{Machine: *m, Installation: inst}}, nil
+}
+
+func (s *server) deleteMachine(ctx context.Context, in *bySerial) (*struct{}, error) {
+	serial, err := in.parse()
+	if err != nil {
+		return nil, err
+	}
+	if inst, err := s.store.OpenInstallation(ctx, serial); err == nil {
+		return nil, huma.Error409Conflict("machine " + string(serial) + " has an open installation (" + string(inst.State) + "); cancel it first")
+	}
+	if err := s.store.DeleteMachine(ctx, serial); err != nil {
+		return nil, s.fail(named(err, serial))
+	}
+	return nil, s.fail(s.store.AppendEvents(ctx, inventory.Event{Serial: serial, Kind: inventory.KindAudit, Message: "machine deleted, by " + by(ctx)}))
+}
+
+func (s *server) importMachines(ctx context.Context, in *struct {
+	DryRun  bool   `query:"dry_run" doc:"check everything, store nothing"`
+	Install bool   `query:"install" doc:"open an installation for every machine"`
+	RawBody []byte `contentType:"text/csv"`
+}) (*body[api.ImportResult], error) {
+	res, err := s.Installer.Import(ctx, bytes.NewReader(in.RawBody), loda.ImportOptions{DryRun: in.DryRun, Install: in.Install, By: by(ctx)})
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	return &body[api.ImportResult]{*res}, nil
+}
+
+func (s *server) install(ctx context.Context, in *struct {
+	bySerial
+	Body api.InstallRequest `required:"false"`
+}) (*body[api.Installation], error) {
+	serial, err := in.parse()
+	if err != nil {
+		return nil, err
+	}
+	inst, err := s.Installer.Install(ctx, serial, loda.InstallOptions{Profile: in.Body.Profile, Hold: in.Body.Hold, By: by(ctx)})
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	return &body[api.Installation]{view(inst)}, nil
+}
+
+func (s *server) listInstallations(ctx context.Context, in *struct {
+	Serial string `query:"serial"`
+	State  string `query:"state"`
+	After  string `query:"after" doc:"next of the previous page"`
+	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"100"`
+}) (*body[api.InstallationPage], error) {
+	f := inventory.InstallationFilter{After: in.After, Newest: true, Limit: in.Limit}
+	if in.Serial != "" {
+		serial, err := bySerial{in.Serial}.parse()
+		if err != nil {
+			return nil, err
+		}
+		f.Serial = serial
+	}
+	if in.State != "" {
+		f.States = []inventory.State{inventory.State(in.State)}
+	}
+	installations, err := s.store.Installations(ctx, f)
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	page := api.InstallationPage{Items: make([]api.Installation, 0, len(installations))}
+	for i := range installations {
+		page.Items = append(page.Items, view(&installations[i]))
+	}
+	if len(installations) == in.Limit {
+		page.Next = installations[len(installations)-1].ID
+	}
+	return &body[api.InstallationPage]{page}, nil
+}
+
+func (s *server) getInstallation(ctx context.Context, in *struct {
+	ID string `path:"id"`
+}) (*body[api.Installation], error) {
+	inst, err := s.store.Installation(ctx, in.ID)
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	return &body[api.Installation]{view(inst)}, nil
+}
+
+func (s *server) timeline(ctx context.Context, in *struct {
+	Machine string `path:"machine" maxLength:"64" doc:"serial number, or MAC with colons"`
+	After   int64  `query:"after" doc:"next of the previous page"`
+	Limit   int    `query:"limit" minimum:"1" maximum:"1000" default:"100"`
+	Latest  bool   `query:"latest" doc:"the last events instead of those after"`
+}) (*body[api.EventPage], error) {
+	f := inventory.EventFilter{After: in.After, Limit: in.Limit, Latest: in.Latest}
+	var events []inventory.Event
+	if mac, err := inventory.ParseMAC(in.Machine); err == nil {
+		// A machine that was refused has no record; its MAC is all that is known of it.
+		f.MACs = []inventory.MAC{mac}
+		if events, err = s.store.Events(ctx, f); err != nil {
+			return nil, s.fail(err)
+		}
+	} else {
+		serial, err := bySerial{in.Machine}.parse()
+		if err != nil {
+			return nil, err
+		}
+		if events, err = s.Installer.Timeline(ctx, serial, f); err != nil {
+			return nil, s.fail(err)
+		}
+	}
+	page := api.EventPage{Items: events, Next: in.After}
+	if page.Items == nil {
+		page.Items = []inventory.Event{}
+	}
+	if n := len(events); n > 0 {
+		page.Next = events[n-1].ID
+	}
+	return &body[api.EventPage]{page}, nil
+}
+
+func named(err error, serial inventory.Serial) error {
+	if errors.Is(err, inventory.ErrNotFound) {
+		return huma.NewError(http.StatusNotFound, "machine "+string(serial)+": not found; import it, or let it netboot to be discovered")
+	}
+	return err
+}

@@ -1,0 +1,232 @@
+package loda
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/project-loda/loda/inventory"
+	"github.com/project-loda/loda/loda/trust"
+)
+
+// A Sighting is what a machine in the network boot says of itself. Nothing of it is verified.
+type Sighting struct {
+	Serial  string
+	UUID    string
+	MACs    []string
+	Vendor  string
+	Product string
+	// Remote is the address that it asked from.
+	Remote netip.Addr
+	// Firmware is `bios` or `efi`, for people.
+	Firmware string
+}
+
+// A Decision says what a machine boots.
+type Decision struct {
+	// BootOS: load kernel and initramfs, with Token on the command line. Otherwise: boot from the local disk.
+	BootOS bool
+	Token  string
+	// KernelArgs of the profile.
+	KernelArgs []string
+	// Message says why, for the machine's console.
+	Message string
+}
+
+// Boot decides what a machine boots that asks for its boot script. A machine with an open installation gets bootOS
+// and a one-time token. All others boot their disk: installed ones, unknown ones (which are remembered as
+// discovered), and those whose identity is in doubt (which raises an alarm in the timeline).
+//
+// An error means that nothing could be decided, such as a database that is away: the machine should ask again.
+func (in *Installer) Boot(ctx context.Context, s Sighting) (Decision, error) {
+	m, refusal, err := in.identify(ctx, s)
+	if err != nil {
+		return Decision{}, err
+	}
+	if refusal != "" {
+		in.log.Warn("boot refused", "serial", s.Serial, "macs", s.MACs, "remote", s.Remote, "reason", refusal)
+		return Decision{Message: "refused: " + refusal}, nil
+	}
+	inst, err := in.store.OpenInstallation(ctx, m.Serial)
+	if errors.Is(err, inventory.ErrNotFound) {
+		why := "no open installation"
+		if m.Source == inventory.Discovered {
+			why = "not imported, only discovered"
+		}
+		return in.local(ctx, m, "", why)
+	}
+	if err != nil {
+		return Decision{}, err
+	}
+	switch inst.State {
+	case inventory.Held:
+		return in.local(ctx, m, inst.ID, "its installation is on hold: "+inst.Reason)
+	case inventory.Finishing:
+		return in.local(ctx, m, inst.ID, "the operating system is on disk")
+	}
+
+	token := trust.NewSecret(inst.ID)
+	var args []string
+	_, err = in.update(ctx, inst.ID, func(inst *inventory.Installation, plan *Plan) ([]inventory.Event, error) {
+		now := in.now()
+		var events []inventory.Event
+		switch inst.State {
+		case inventory.Failed, inventory.Quarantined:
+			// The agent waits there for a person and can go on at once.
+		default:
+			if events, err = Transition(inst, ScriptGiven, "", now, in.deadlines); err != nil {
+				return nil, err
+			}
+			plan.startOver()
+		}
+		plan.addToken(BootToken{Hash: trust.Hash(token), IssuedAt: now, To: s.Remote.String()})
+		args = plan.Profile.KernelArgs
+		return append(events, event(inst, inventory.KindBoot, now, s, "boots bootOS (%s, asked from %s)", s.Firmware, s.Remote)), nil
+	})
+	if errors.Is(err, ErrTransition) {
+		// It was cancelled or finished in between; the next question gets the right answer.
+		return Decision{Message: "its installation changed just now"}, nil
+	}
+	if err != nil {
+		return Decision{}, err
+	}
+	return Decision{BootOS: true, Token: token, KernelArgs: args, Message: "installation " + inst.ID}, nil
+}
+
+func (in *Installer) local(ctx context.Context, m *inventory.Machine, installation, why string) (Decision, error) {
+	err := in.store.AppendEvents(ctx, inventory.Event{Time: in.now(), Serial: m.Serial, Installation: installation,
+		Kind: inventory.KindBoot, Message: "boots from its disk: " + why})
+	return Decision{Message: why}, err
+}
+
+// identify finds the machine of a sighting, remembers what it says of itself, and learns its MACs. refusal is why the
+// identity cannot be accepted.
+func (in *Installer) identify(ctx context.Context, s Sighting) (m *inventory.Machine, refusal string, err error) {
+	macs, macErr := parseMACs(s.MACs)
+	serial, serialErr := inventory.ParseSerial(s.Serial)
+	if doubt := errors.Join(serialErr, macErr); doubt != nil {
+		return nil, oneLine(doubt), in.alarm(ctx, serial, macs, "refused at the network boot: %v", oneLine(doubt))
+	}
+
+	m, err = in.store.UpdateMachine(ctx, serial, func(m *inventory.Machine) error {
+		learn(m, s, macs, in.now())
+		return nil
+	})
+	if errors.Is(err, inventory.ErrNotFound) {
+		m, err = in.discover(ctx, serial, s, macs)
+	}
+	var conflict *inventory.ConflictError
+	var rows *inventory.ImportError
+	if errors.As(err, &rows) && len(rows.Rows) > 0 {
+		err = rows.Rows[0].Err
+	}
+	if errors.As(err, &conflict) {
+		reason := conflict.Error() + "; two machines cannot share a hardware address. If a NIC was moved, take the " +
+			"address from the other machine's record"
+		return nil, reason, errors.Join(in.alarm(ctx, serial, macs, "refused at the network boot: %s", reason),
+			in.doubt(ctx, serial, reason))
+	}
+	return m, "", err
+}
+
+func (in *Installer) discover(ctx context.Context, serial inventory.Serial, s Sighting, macs []inventory.MAC) (*inventory.Machine, error) {
+	m := inventory.Machine{Serial: serial, Source: inventory.Discovered, CreatedAt: in.now(), UpdatedAt: in.now()}
+	learn(&m, s, macs, in.now())
+	if err := in.store.CreateMachines(ctx, []inventory.Machine{m}); err != nil {
+		return nil, err
+	}
+	in.log.Info("machine discovered", "serial", serial, "macs", macs, "product", s.Product)
+	err := in.store.AppendEvents(ctx, inventory.Event{Time: in.now(), Serial: serial, Kind: inventory.KindBoot,
+		Message: fmt.Sprintf("discovered: %s %s; nobody imported it, so it is left alone", s.Vendor, s.Product)})
+	return &m, err
+}
+
+// learn takes over what a machine says of itself.
+func learn(m *inventory.Machine, s Sighting, macs []inventory.MAC, now time.Time) {
+	for _, mac := range macs {
+		if !slices.Contains(m.MACs, mac) {
+			m.MACs = append(m.MACs, mac)
+		}
+	}
+	slices.Sort(m.MACs)
+	for _, f := range []struct {
+		field *string
+		said  string
+	}{{&m.UUID, s.UUID}, {&m.Vendor, s.Vendor}, {&m.Product, s.Product}} {
+		if said := printable(f.said); said != "" {
+			*f.field = said
+		}
+	}
+	m.LastSeenAt = now
+}
+
+// doubt quarantines the open installation of a machine whose identity is disputed.
+func (in *Installer) doubt(ctx context.Context, serial inventory.Serial, reason string) error {
+	inst, err := in.store.OpenInstallation(ctx, serial)
+	if errors.Is(err, inventory.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = in.update(ctx, inst.ID, func(inst *inventory.Installation, plan *Plan) ([]inventory.Event, error) {
+		plan.Session = nil
+		return Transition(inst, Differs, reason, in.now(), in.deadlines)
+	})
+	if errors.Is(err, ErrTransition) {
+		return nil // it stands still already
+	}
+	return err
+}
+
+// alarm remembers something that a person should look at, under the serial number and each MAC.
+func (in *Installer) alarm(ctx context.Context, serial inventory.Serial, macs []inventory.MAC, format string, args ...any) error {
+	e := inventory.Event{Time: in.now(), Serial: serial, Kind: inventory.KindAlarm, Message: fmt.Sprintf(format, args...)}
+	if len(macs) == 0 {
+		return in.store.AppendEvents(ctx, e)
+	}
+	events := make([]inventory.Event, 0, len(macs))
+	for _, mac := range macs[:min(len(macs), 4)] {
+		e.MAC = mac
+		events = append(events, e)
+	}
+	return in.store.AppendEvents(ctx, events...)
+}
+
+const maxMACs = 64
+
+func parseMACs(texts []string) ([]inventory.MAC, error) {
+	var macs []inventory.MAC
+	for _, text := range texts[:min(len(texts), maxMACs)] {
+		if text == "" {
+			continue
+		}
+		mac, err := inventory.ParseMAC(text)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(macs, mac) {
+			macs = append(macs, mac)
+		}
+	}
+	if len(macs) == 0 {
+		return nil, errors.New("no hardware address was reported")
+	}
+	return macs, nil
+}
+
+func printable(s string) string {
+	s = strings.TrimSpace(strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == 0xfffd {
+			return -1
+		}
+		return r
+	}, s))
+	return s[:min(len(s), 128)]
+}
+
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }

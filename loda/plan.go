@@ -1,0 +1,125 @@
+package loda
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/project-loda/loda/inventory"
+	"github.com/project-loda/loda/loda/agentapi"
+	"github.com/project-loda/loda/loda/image"
+)
+
+// Plan is what an installation pinned when it was opened, and what became of it: the document in
+// [inventory.Installation.Plan]. Secrets stand in it as hashes only.
+type Plan struct {
+	// Profile and Image as they were when the installation was opened.
+	Profile Profile     `json:"profile"`
+	Image   image.Image `json:"image"`
+
+	// Tokens are the boot tokens handed out last, newest last.
+	Tokens []BootToken `json:"tokens,omitempty"`
+	// Session is the agent's, at most one.
+	Session *AgentSession `json:"session,omitempty"`
+	// Actions of the current boot, in order.
+	Actions []PlannedAction `json:"actions,omitempty"`
+	// NextAction numbers actions; a number is never used twice in an installation.
+	NextAction int `json:"next_action"`
+	// Disk is the one that the rule chose from the facts of the current boot.
+	Disk *agentapi.DiskIdentity `json:"disk,omitempty"`
+	// FirstBootHash is of the secret that the last seed carried.
+	FirstBootHash string `json:"first_boot_hash,omitempty"`
+	// OnDisk is when the operating system was on disk, verified. Zero: never in this attempt.
+	OnDisk time.Time `json:"on_disk,omitzero"`
+	// FirstBoot is what the installed system reported.
+	FirstBoot *agentapi.Installed `json:"first_boot,omitempty"`
+}
+
+// A BootToken was handed out with a boot script and can be exchanged once.
+type BootToken struct {
+	Hash     string    `json:"hash"`
+	IssuedAt time.Time `json:"issued_at"`
+	// To is the address that asked for the script.
+	To     string    `json:"to,omitempty"`
+	UsedAt time.Time `json:"used_at,omitzero"`
+}
+
+// AgentSession is an agent that exchanged its token.
+type AgentSession struct {
+	Hash     string    `json:"hash"`
+	OpenedAt time.Time `json:"opened_at"`
+	From     string    `json:"from,omitempty"`
+}
+
+// PlannedAction is an action that was made for the agent, and its result once there is one.
+type PlannedAction struct {
+	ID         string              `json:"id"`
+	Kind       agentapi.ActionKind `json:"kind"`
+	Title      string              `json:"title"`
+	GivenAt    time.Time           `json:"given_at,omitzero"`
+	FinishedAt time.Time           `json:"finished_at,omitzero"`
+	Result     *agentapi.Result    `json:"result,omitempty"`
+}
+
+const (
+	// tokenLife is from the boot script to the agent: kernel and bootOS have to be transferred in between.
+	tokenLife = 30 * time.Minute
+	// maxTokens bounds how many are kept: iPXE repeats a request whose answer was lost, and a used token has to be
+	// recognised when somebody replays it.
+	maxTokens = 8
+)
+
+func planOf(inst *inventory.Installation) (*Plan, error) {
+	var p Plan
+	if err := json.Unmarshal(inst.Plan, &p); err != nil {
+		return nil, fmt.Errorf("installation %s: its plan cannot be read: %w", inst.ID, err)
+	}
+	return &p, nil
+}
+
+func (p *Plan) store(inst *inventory.Installation) error {
+	doc, err := json.Marshal(p)
+	if err != nil {
+		return fmt.Errorf("installation %s: %w", inst.ID, err)
+	}
+	inst.Plan = doc
+	return nil
+}
+
+func (p *Plan) addToken(t BootToken) {
+	p.Tokens = append(p.Tokens, t)
+	if n := len(p.Tokens); n > maxTokens {
+		p.Tokens = slices.Clone(p.Tokens[n-maxTokens:])
+	}
+}
+
+// pending is the action that has no result yet.
+func (p *Plan) pending() *PlannedAction {
+	for i := range p.Actions {
+		if p.Actions[i].Result == nil {
+			return &p.Actions[i]
+		}
+	}
+	return nil
+}
+
+func (p *Plan) action(id string) *PlannedAction {
+	for i := range p.Actions {
+		if p.Actions[i].ID == id {
+			return &p.Actions[i]
+		}
+	}
+	return nil
+}
+
+func (p *Plan) add(kind agentapi.ActionKind, title string) *PlannedAction {
+	p.NextAction++
+	p.Actions = append(p.Actions, PlannedAction{ID: fmt.Sprintf("%d-%s", p.NextAction, kind), Kind: kind, Title: title})
+	return &p.Actions[len(p.Actions)-1]
+}
+
+// startOver forgets what the machine has done since it booted, for a boot or an attempt that begins anew.
+func (p *Plan) startOver() {
+	p.Actions, p.Disk, p.OnDisk, p.FirstBootHash = nil, nil, time.Time{}, ""
+}

@@ -1,0 +1,117 @@
+package site
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/project-loda/loda/dhcp"
+	"github.com/project-loda/loda/inventory"
+	"github.com/project-loda/loda/loda"
+	"github.com/project-loda/loda/loda/agentapi"
+	"github.com/project-loda/loda/pxe"
+)
+
+// booter answers the boot server's question from the installer.
+type booter struct{ *Site }
+
+func (b *booter) Boot(ctx context.Context, c pxe.Client) (pxe.Instruction, error) {
+	s := loda.Sighting{Serial: c.Serial, UUID: c.UUID, Vendor: c.Manufacturer, Product: c.Product, Remote: c.Remote, Firmware: "BIOS"}
+	if c.Platform == pxe.EFI {
+		s.Firmware = "UEFI"
+	}
+	for _, mac := range c.MACs {
+		s.MACs = append(s.MACs, mac.String())
+	}
+	if b.chainload != nil {
+		b.chainload.Done(c.MACs...)
+	}
+	d, err := b.installer.Boot(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	b.metrics.boots.WithLabelValues(bootLabel(d)).Inc()
+	if !d.BootOS {
+		return pxe.LocalDisk{Message: d.Message, Pause: 2 * time.Second}, nil
+	}
+	for _, name := range []string{"vmlinuz", "initramfs"} {
+		if _, err := os.Stat(filepath.Join(b.c.Dir.BootOS(), name)); errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("the bootOS is not there (%s); run `lodad bootos build`", filepath.Join(b.c.Dir.BootOS(), name))
+		}
+	}
+	args := append([]string{"console=tty0", "console=ttyS0,115200n8",
+		agentapi.ArgServer + "=https://" + net.JoinHostPort(c.Local.Addr().Unmap().String(), b.apiPort),
+		agentapi.ArgToken + "=" + d.Token}, d.KernelArgs...)
+	return pxe.Kernel{Kernel: "/artifacts/bootos/vmlinuz", Initrds: []string{"/artifacts/bootos/initramfs"},
+		Args: strings.Join(args, " "), Message: d.Message}, nil
+}
+
+func bootLabel(d loda.Decision) string {
+	if d.BootOS {
+		return "bootos"
+	}
+	return "local"
+}
+
+// bootFiles answers the DHCP server's question: which network boot program, or which script.
+func (s *Site) bootFiles() dhcp.Booter {
+	files := dhcp.BootFiles{
+		HTTP:   "http://{server}:" + s.bootPort + "/boot/snponly.efi",
+		Script: "http://{server}:" + s.bootPort + "/boot/ipxe",
+	}
+	if s.chainload == nil {
+		return files
+	}
+	return chainloading{files, s.chainload}
+}
+
+// chainloading treats iPXE in a NIC's ROM like a plain PXE ROM.
+type chainloading struct {
+	dhcp.Booter
+	state *pxe.Chainload
+}
+
+func (c chainloading) Boot(ctx context.Context, req dhcp.BootRequest) (*dhcp.Boot, error) {
+	if req.IPXE && c.state.NeedsNBP(req.MAC) {
+		req.IPXE = false
+	}
+	return c.Booter.Boot(ctx, req)
+}
+
+// reservations answers from the inventory which machines are known.
+type reservations struct{ store inventory.Store }
+
+func (r reservations) Reservation(ctx context.Context, hw net.HardwareAddr) (dhcp.Reservation, bool, error) {
+	mac, err := inventory.MACOf(hw)
+	if err != nil {
+		return dhcp.Reservation{}, false, nil
+	}
+	m, err := r.store.MachineByMAC(ctx, mac)
+	if errors.Is(err, inventory.ErrNotFound) {
+		return dhcp.Reservation{}, false, nil
+	}
+	if err != nil {
+		return dhcp.Reservation{}, false, err
+	}
+	// A reserved address belongs to the machine, and a machine has several NICs: the first of them gets it.
+	res := dhcp.Reservation{Hostname: loda.HostnameOf(m)}
+	if len(m.MACs) > 0 && m.MACs[0] == mac {
+		res.Addr = m.Address
+	}
+	return res, m.Source == inventory.Imported, nil
+}
+
+func (r reservations) Reserved(ctx context.Context, addr netip.Addr) (bool, error) {
+	_, err := loda.MachineByAddress(ctx, r.store, addr)
+	if errors.Is(err, inventory.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}

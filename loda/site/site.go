@@ -1,0 +1,305 @@
+// Package site runs everything that one provisioning site needs: DHCP, TFTP, the boot server, the API, the agents'
+// protocol and the deadlines, over one inventory. The program lodad is this package with a configuration file; another
+// program embeds it with a [Config].
+package site
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/project-loda/loda/dhcp"
+	"github.com/project-loda/loda/inventory"
+	"github.com/project-loda/loda/loda"
+	"github.com/project-loda/loda/loda/apiserver"
+	"github.com/project-loda/loda/loda/image"
+	"github.com/project-loda/loda/loda/trust"
+	"github.com/project-loda/loda/pxe"
+)
+
+// Config of a [Site]. Dir, Store and Profiles are needed, everything else has a default.
+type Config struct {
+	// Name of the site. Default: `default`.
+	Name string
+	// Version is told to API clients.
+	Version string
+	// Dir is where the site keeps its files; see [Layout].
+	Dir Layout
+	// Store remembers everything. It is not closed.
+	Store inventory.Store
+	// Profiles say what becomes of machines.
+	Profiles loda.Profiles
+	// Deadlines per state.
+	Deadlines loda.Deadlines
+
+	// Interfaces to answer DHCP on. Empty: no DHCP; then another server has to send machines here.
+	Interfaces []string
+	// Subnets to give addresses in.
+	Subnets []dhcp.Subnet
+
+	// API is the address for HTTPS, Boot for plain HTTP, TFTP for TFTP. Defaults :8443, :8080, :69.
+	API, Boot, TFTP string
+	// Socket is a Unix socket on which the API is served as well, for this host. Empty: none.
+	Socket string
+	// NBPDirs are searched for iPXE's binaries. Default: where Debian's package ipxe puts them.
+	NBPDirs []string
+	// Chainload makes machines load that iPXE even if their NIC has one in its ROM.
+	Chainload bool
+
+	Logger *slog.Logger
+}
+
+// Layout is the directory of a site.
+type Layout string
+
+// CA is where the certificate authority lives.
+func (l Layout) CA() string { return filepath.Join(string(l), "ca") }
+
+// Artifacts is served below /artifacts/ to everyone who can reach the boot server.
+func (l Layout) Artifacts() string { return filepath.Join(string(l), "artifacts") }
+
+// Images is the directory of images, within the artifacts.
+func (l Layout) Images() string { return filepath.Join(l.Artifacts(), "images") }
+
+// BootOS holds kernel and initramfs, within the artifacts.
+func (l Layout) BootOS() string { return filepath.Join(l.Artifacts(), "bootos") }
+
+// Make makes the directories that are missing.
+func (l Layout) Make() error {
+	for _, dir := range []string{string(l), l.CA(), l.Artifacts(), l.Images(), l.BootOS()} {
+		mode := fs.FileMode(0o755)
+		if dir == string(l) || dir == l.CA() {
+			mode = 0o750
+		}
+		if err := os.MkdirAll(dir, mode); err != nil {
+			return fmt.Errorf("data directory: %w", err)
+		}
+	}
+	return nil
+}
+
+// Site is everything that runs.
+type Site struct {
+	c         Config
+	log       *slog.Logger
+	authority *trust.Authority
+	images    *image.Dir
+	installer *loda.Installer
+	timeline  *timeline
+	chainload *pxe.Chainload
+	metrics   *metrics
+	bootPort  string
+	apiPort   string
+}
+
+// New checks the configuration, makes what is missing in the directory (the certificate authority among it), and
+// returns a site that does nothing yet.
+func New(c Config) (*Site, error) {
+	if c.Store == nil || c.Profiles == nil || c.Dir == "" {
+		return nil, errors.New("site: Config needs Dir, Store and Profiles")
+	}
+	for _, d := range []struct {
+		field *string
+		value string
+	}{{&c.Name, "default"}, {&c.API, ":8443"}, {&c.Boot, ":8080"}, {&c.TFTP, ":69"}} {
+		if *d.field == "" {
+			*d.field = d.value
+		}
+	}
+	if c.NBPDirs == nil {
+		c.NBPDirs = []string{"/usr/lib/ipxe", "/boot"}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	s := &Site{c: c, log: c.Logger}
+	var err error
+	if err := c.Dir.Make(); err != nil {
+		return nil, err
+	}
+	if s.authority, err = trust.Open(c.Dir.CA()); err != nil {
+		return nil, err
+	}
+	if s.images, err = image.Open(c.Dir.Images()); err != nil {
+		return nil, err
+	}
+	s.installer, err = loda.NewInstaller(loda.Config{Store: c.Store, Profiles: c.Profiles, Images: s.images,
+		CA: s.authority.PEM(), Deadlines: c.Deadlines, Logger: c.Logger})
+	if err != nil {
+		return nil, err
+	}
+	if _, s.bootPort, err = net.SplitHostPort(c.Boot); err != nil {
+		return nil, fmt.Errorf("address of the boot server %q: %w", c.Boot, err)
+	}
+	if _, s.apiPort, err = net.SplitHostPort(c.API); err != nil {
+		return nil, fmt.Errorf("address of the API %q: %w", c.API, err)
+	}
+	s.timeline = newTimeline(c.Store, c.Logger)
+	s.metrics = newMetrics(c.Name, c.Store, s.timeline)
+	if c.Chainload {
+		s.chainload = &pxe.Chainload{}
+	}
+	return s, nil
+}
+
+// Installer owns the site's installations.
+func (s *Site) Installer() *loda.Installer { return s.installer }
+
+// Authority is the site's certificate authority.
+func (s *Site) Authority() *trust.Authority { return s.authority }
+
+// grace is how long requests in flight may take to finish when the site stops.
+const grace = 10 * time.Second
+
+// Run serves until ctx ends, then finishes what is in flight (for up to ten seconds) and returns nil. It fails if
+// something cannot be started or breaks down. Installations go on where they stood when the site runs again.
+func (s *Site) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	if err := s.start(ctx, g); err != nil {
+		g.Go(func() error { return err })
+	}
+	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// start opens all sockets before anything is served, so that a port in use is found at once.
+func (s *Site) start(ctx context.Context, g *errgroup.Group) error {
+	nbps, err := pxe.OpenNBPs(s.c.NBPDirs...)
+	if err != nil {
+		return fmt.Errorf("iPXE's binaries: %w; install Debian's package ipxe or set the directories", err)
+	}
+	artifacts, err := pxe.OpenDir(s.c.Dir.Artifacts())
+	if err != nil {
+		return err
+	}
+	g.Go(func() error { <-ctx.Done(); return errors.Join(nbps.Close(), artifacts.Close()) })
+
+	boot := &pxe.Handler{Booter: &booter{s}, NBPs: nbps, Artifacts: artifacts, Observe: s.observeTransfer, Logger: s.log}
+	api := apiserver.New(apiserver.Config{Installer: s.installer, Profiles: s.c.Profiles, Images: s.images, Site: s.c.Name,
+		Version: s.c.Version, BaseOf: s.baseOf, Logger: s.log,
+		Metrics: promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{ErrorLog: slogPrinter{s.log}})})
+
+	if err := s.serveHTTP(ctx, g, "tcp", s.c.Boot, nil, boot, "boot server"); err != nil {
+		return err
+	}
+	if err := s.serveHTTP(ctx, g, "tcp", s.c.API, s.authority.TLSConfig(), api, "API"); err != nil {
+		return err
+	}
+	if s.c.Socket != "" {
+		if err := s.serveHTTP(ctx, g, "unix", s.c.Socket, nil, api, "API"); err != nil {
+			return err
+		}
+	}
+	conn, err := listenUDP(s.c.TFTP)
+	if err != nil {
+		return fmt.Errorf("TFTP: %w", err)
+	}
+	tftp := &pxe.TFTPServer{Files: nbps, Observe: s.observeTransfer, Logger: s.log}
+	g.Go(func() error { return tftp.Serve(ctx, conn) })
+	if len(s.c.Interfaces) > 0 {
+		authority, err := dhcp.NewAuthority(dhcp.AuthorityConfig{Leases: s.c.Store, Reservations: reservations{s.c.Store},
+			Boot: s.bootFiles(), Subnets: s.c.Subnets})
+		if err != nil {
+			return err
+		}
+		server := &dhcp.Server{Responder: authority, Interfaces: s.c.Interfaces, Ports: []uint16{dhcp.ServerPort, dhcp.PXEPort},
+			Observe: s.observeExchange, Log: s.log}
+		if err := server.Listen(); err != nil {
+			return fmt.Errorf("DHCP: %w", err)
+		}
+		g.Go(func() error { return server.Serve(ctx) })
+	}
+	g.Go(func() error { return s.installer.Run(ctx) })
+	g.Go(func() error { return s.timeline.run(ctx) })
+	s.log.Info("site is up", "site", s.c.Name, "api", s.c.API, "boot", s.c.Boot, "tftp", s.c.TFTP, "dhcp", s.c.Interfaces,
+		"socket", s.c.Socket)
+	return nil
+}
+
+func listenUDP(addr string) (*net.UDPConn, error) {
+	a, err := net.ResolveUDPAddr("udp4", addr)
+	if err != nil {
+		return nil, err
+	}
+	return net.ListenUDP("udp4", a)
+}
+
+func (s *Site) serveHTTP(ctx context.Context, g *errgroup.Group, network, addr string, tlsConfig *tls.Config, h http.Handler, what string) error {
+	if network == "unix" {
+		// A socket that a killed process left behind refuses connections; one that accepts them belongs to a living one.
+		if c, err := net.DialTimeout("unix", addr, time.Second); err == nil {
+			c.Close()
+			return fmt.Errorf("%s: another lodad serves %s", what, addr)
+		}
+		if err := os.Remove(addr); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+	}
+	l, err := net.Listen(network, addr)
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	if network == "unix" {
+		if err := os.Chmod(addr, 0o660); err != nil {
+			return errors.Join(err, l.Close())
+		}
+	}
+	if tlsConfig != nil {
+		tlsConfig.NextProtos = []string{"h2", "http/1.1"}
+		l = tls.NewListener(l, tlsConfig)
+	}
+	// Long polls look at this context, so that they end at once when the site stops.
+	requests, stop := context.WithCancel(context.Background())
+	server := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		MaxHeaderBytes: 64 << 10, BaseContext: func(net.Listener) context.Context { return requests },
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}
+	g.Go(func() error {
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		return nil
+	})
+	g.Go(func() error {
+		<-ctx.Done()
+		late, cancel := context.WithTimeout(context.Background(), grace)
+		defer cancel()
+		end := time.AfterFunc(grace/5, stop)
+		defer end.Stop()
+		defer stop()
+		if err := server.Shutdown(late); err != nil {
+			return server.Close() // an image stream does not end in time; the agent takes it up again
+		}
+		return nil
+	})
+	return nil
+}
+
+// baseOf says how an agent reaches this server: by the address that it came in by.
+func (s *Site) baseOf(r *http.Request) loda.Base {
+	host := ""
+	if a, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
+		host, _, _ = net.SplitHostPort(a.String())
+	}
+	return loda.Base{API: "https://" + net.JoinHostPort(host, s.apiPort), Boot: "http://" + net.JoinHostPort(host, s.bootPort)}
+}
+
+// slogPrinter lets promhttp log.
+type slogPrinter struct{ log *slog.Logger }
+
+func (p slogPrinter) Println(v ...any) { p.log.Error("metrics", "error", fmt.Sprint(v...)) }
+
+var _ prometheus.Collector = (*metrics)(nil)

@@ -1,0 +1,238 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/project-loda/loda/dhcp"
+	"github.com/project-loda/loda/loda"
+)
+
+// config is the content of lodad.yaml. What its fields mean is said in configTemplate, where a person looks for it.
+type config struct {
+	Site string    `yaml:"site"`
+	Data string    `yaml:"data"`
+	Log  logConfig `yaml:"log"`
+
+	Listen    listenConfig            `yaml:"listen"`
+	DHCP      dhcpConfig              `yaml:"dhcp"`
+	PXE       pxeConfig               `yaml:"pxe"`
+	Deadlines loda.Deadlines          `yaml:"deadlines"`
+	Profiles  map[string]loda.Profile `yaml:"profiles"`
+}
+
+type logConfig struct {
+	Level  string `yaml:"level"`
+	Format string `yaml:"format"`
+}
+
+type listenConfig struct {
+	API    string `yaml:"api"`
+	Boot   string `yaml:"boot"`
+	TFTP   string `yaml:"tftp"`
+	Socket string `yaml:"socket"`
+}
+
+type dhcpConfig struct {
+	Interfaces []string       `yaml:"interfaces"`
+	Subnets    []subnetConfig `yaml:"subnets"`
+}
+
+type subnetConfig struct {
+	Name    string        `yaml:"name"`
+	Prefix  netip.Prefix  `yaml:"prefix"`
+	Pool    string        `yaml:"pool"`
+	Router  netip.Addr    `yaml:"router"`
+	DNS     []netip.Addr  `yaml:"dns"`
+	NTP     []netip.Addr  `yaml:"ntp"`
+	Domain  string        `yaml:"domain"`
+	MTU     uint16        `yaml:"mtu"`
+	Lease   time.Duration `yaml:"lease"`
+	Unknown string        `yaml:"unknown"`
+}
+
+type pxeConfig struct {
+	NBPDirs   []string `yaml:"nbp_dirs"`
+	Chainload bool     `yaml:"chainload"`
+}
+
+func defaultConfig() *config {
+	return &config{
+		Site:   "default",
+		Data:   "/var/lib/loda",
+		Log:    logConfig{Level: "info", Format: "text"},
+		Listen: listenConfig{API: ":8443", Boot: ":8080", TFTP: ":69"},
+		PXE:    pxeConfig{NBPDirs: []string{"/usr/lib/ipxe", "/boot"}},
+	}
+}
+
+// loadConfig reads the file (a missing one is an error only if it was asked for), lays the environment over it and
+// checks all of it.
+func loadConfig(path string, required bool, environ []string) (*config, error) {
+	c := defaultConfig()
+	text, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !required:
+	case err != nil:
+		return nil, fmt.Errorf("configuration: %w; `lodad config init` writes one", err)
+	default:
+		dec := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict())
+		if err := dec.Decode(c); err != nil {
+			return nil, fmt.Errorf("configuration %s: %s", path, yaml.FormatError(err, false, true))
+		}
+	}
+	if err := c.override(environ); err != nil {
+		return nil, err
+	}
+	if err := c.check(); err != nil {
+		return nil, fmt.Errorf("configuration %s:\n%w", path, err)
+	}
+	return c, nil
+}
+
+// overrides are the settings that the environment can replace.
+func (c *config) overrides() map[string]*string {
+	return map[string]*string{
+		"LODA_SITE": &c.Site, "LODA_DATA": &c.Data, "LODA_LOG_LEVEL": &c.Log.Level, "LODA_LOG_FORMAT": &c.Log.Format,
+		"LODA_LISTEN_API": &c.Listen.API, "LODA_LISTEN_BOOT": &c.Listen.Boot, "LODA_LISTEN_TFTP": &c.Listen.TFTP,
+		"LODA_LISTEN_SOCKET": &c.Listen.Socket,
+	}
+}
+
+// clientEnv are variables with our prefix that are not settings of the server.
+var clientEnv = map[string]bool{"LODA_CONFIG": true, "LODA_TOKEN": true, "LODA_SERVER": true, "LODA_CA": true, "LODA_TEST_REQUIRE": true,
+	"LODA_CACHE": true, "LODA_ACCEL": true}
+
+func (c *config) override(environ []string) error {
+	known := c.overrides()
+	for _, entry := range environ {
+		name, value, _ := strings.Cut(entry, "=")
+		field, ok := known[name]
+		switch {
+		case ok:
+			*field = value
+		case strings.HasPrefix(name, "LODA_") && !clientEnv[name]:
+			return fmt.Errorf("environment: %s is not a setting of lodad; `lodad config init` lists them", name)
+		}
+	}
+	return nil
+}
+
+func (c *config) check() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("  "+format, args...)) }
+	if c.Site == "" {
+		bad("site: missing")
+	}
+	if !filepath.IsAbs(c.Data) {
+		bad("data: %q is not an absolute path", c.Data)
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.Log.Level)); err != nil {
+		bad("log.level: %q is unknown; want debug, info, warn or error", c.Log.Level)
+	}
+	if c.Log.Format != "text" && c.Log.Format != "json" {
+		bad("log.format: %q is unknown; want text or json", c.Log.Format)
+	}
+	if subnets, err := c.DHCP.subnets(); err != nil {
+		bad("dhcp.subnets: %w", err)
+	} else if _, err := dhcp.NewAuthority(dhcp.AuthorityConfig{Leases: dhcp.NewMemoryLeases(), Subnets: subnets}); err != nil && len(subnets) > 0 {
+		bad("dhcp.subnets: %w", err)
+	}
+	if len(c.DHCP.Subnets) > 0 && len(c.DHCP.Interfaces) == 0 {
+		bad("dhcp.interfaces: missing; name the interfaces that machines netboot on, lodad never answers on others")
+	}
+	if _, err := loda.NewStaticProfiles(c.Profiles); err != nil {
+		bad("profiles: %w", err)
+	}
+	return errors.Join(errs...)
+}
+
+func (c *config) path(elements ...string) string {
+	return filepath.Join(append([]string{c.Data}, elements...)...)
+}
+
+func (c *config) socket() string {
+	if c.Listen.Socket != "" {
+		return c.Listen.Socket
+	}
+	return c.path("lodad.sock")
+}
+
+// configTemplate is what `lodad config init` writes.
+const configTemplate = `# Configuration of lodad. Every key has its default here; those that are commented out have none.
+# Scalars at the top and below log and listen can be replaced by environment variables: LODA_SITE, LODA_DATA,
+# LODA_LOG_LEVEL, LODA_LOG_FORMAT, LODA_LISTEN_API, LODA_LISTEN_BOOT, LODA_LISTEN_TFTP, LODA_LISTEN_SOCKET.
+
+# The name of this site, shown in listings and metrics.
+site: default
+
+# Everything that lodad keeps: database, certificate authority, images, bootOS, first admin token.
+data: /var/lib/loda
+
+log:
+  level: info    # debug, info, warn, error
+  format: text   # text or json
+
+listen:
+  api: ":8443"   # operators' API and agents, HTTPS
+  boot: ":8080"  # iPXE scripts, kernel, bootOS, images: plain HTTP, as firmware speaks nothing else
+  tftp: ":69"    # iPXE for plain PXE firmware
+  socket: ""     # Unix socket of the API for this host; empty: lodad.sock in data
+
+dhcp:
+  # lodad answers DHCP on these interfaces and on no others. Empty: no DHCP at all.
+  interfaces: []
+  # interfaces: [eth1]
+  subnets: []
+  # subnets:
+  #   - name: rack-a
+  #     prefix: 10.77.0.0/24
+  #     pool: 10.77.0.20-10.77.0.250
+  #     router: 10.77.0.1      # default gateway of the machines
+  #     dns: [10.77.0.1]
+  #     ntp: [10.77.0.1]
+  #     domain: rack.example
+  #     mtu: 1500
+  #     lease: 1h
+  #     unknown: lease         # machines that nobody imported: lease (they get an address and are shown as
+  #                            # discovered) or ignore (no packet leaves for them). Default: ignore
+
+pxe:
+  # Where iPXE's binaries (undionly.kpxe, snponly.efi) are looked for, in this order.
+  nbp_dirs: [/usr/lib/ipxe, /boot]
+  # Load the iPXE above even if the NIC has iPXE in its ROM already: some ROM builds are too old to go on with.
+  chainload: false
+
+# How long an installation may stay in a state without a sign of life before it counts as failed.
+deadlines:
+  netbooting: 15m
+  detecting: 10m
+  installing: 15m
+  finishing: 30m
+
+# What becomes of machines. An installation pins its profile when it is opened.
+profiles: {}
+# profiles:
+#   debian:
+#     image: debian-12         # see "lodad image list"
+#     disk:                    # must match exactly one disk of the machine
+#       min_size: 8GB          # min_size, max_size, medium (hdd, ssd, nvme), bus, serial, wwn, path, model
+#       prefer: smallest       # smallest or largest: decides between several that fit
+#     boot: reboot             # or kexec: straight into the installed system, without the firmware's self test
+#     ssh_keys: ["ssh-ed25519 AAAA... me@example"]
+#     user_data: |             # your own cloud-config
+#       #cloud-config
+#       packages: [htop]
+#     kernel_args: ["console=ttyS1,115200"]   # for the bootOS kernel
+`

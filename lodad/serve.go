@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/project-loda/loda/dhcp"
+	"github.com/project-loda/loda/inventory"
+	"github.com/project-loda/loda/inventory/sqlite"
+	"github.com/project-loda/loda/loda"
+	"github.com/project-loda/loda/loda/api"
+	"github.com/project-loda/loda/loda/apiserver"
+	"github.com/project-loda/loda/loda/site"
+)
+
+// adminTokenFile holds the secret of the first admin token, for the commands on this host.
+const adminTokenFile = "admin.token"
+
+func serveCommand(g *globals) *cobra.Command {
+	return &cobra.Command{
+		Use:   "serve",
+		Short: "Run the daemon: DHCP, TFTP, boot server, API",
+		Long: `Run the daemon: DHCP, TFTP, boot server, API.
+
+It needs the ports 67 and 69 and raw sockets (root, or CAP_NET_BIND_SERVICE and
+CAP_NET_RAW). It can be stopped and killed at any moment: every installation
+goes on where it stood when it runs again. SIGTERM finishes what is in flight.
+
+The first start makes the site's certificate authority and an admin token in the
+data directory.`,
+		Args: exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := g.load()
+			if err != nil {
+				return err
+			}
+			return serve(cmd.Context(), c)
+		},
+	}
+}
+
+func serve(ctx context.Context, c *config) (err error) {
+	log := newLogger(c.Log)
+	dir := site.Layout(c.Data)
+	if err := dir.Make(); err != nil {
+		return err
+	}
+	store, err := sqlite.Open(ctx, c.path("loda.db"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	if err := firstToken(ctx, store, c.path(adminTokenFile)); err != nil {
+		return err
+	}
+	profiles, err := loda.NewStaticProfiles(c.Profiles)
+	if err != nil {
+		return err
+	}
+	subnets, err := c.DHCP.subnets()
+	if err != nil {
+		return err
+	}
+	s, err := site.New(site.Config{
+		Name: c.Site, Version: version(), Dir: dir, Store: store, Profiles: profiles, Deadlines: c.Deadlines,
+		Interfaces: c.DHCP.Interfaces, Subnets: subnets,
+		API: c.Listen.API, Boot: c.Listen.Boot, TFTP: c.Listen.TFTP, Socket: c.socket(),
+		NBPDirs: c.PXE.NBPDirs, Chainload: c.PXE.Chainload, Logger: log,
+	})
+	if err != nil {
+		return err
+	}
+	return s.Run(ctx)
+}
+
+// firstToken makes an admin token if there is no token at all, and leaves its secret in a file for this host's admin.
+func firstToken(ctx context.Context, store inventory.TokenStore, path string) error {
+	tokens, err := store.Tokens(ctx)
+	if err != nil || len(tokens) > 0 {
+		return err
+	}
+	t, secret := apiserver.MakeToken(api.TokenRequest{Name: "first-admin", Role: api.Admin}, time.Now())
+	// The file first: a token whose secret nobody has would keep this from ever happening again.
+	if err := writeFileAtomic(path, []byte(secret+"\n"), 0o600); err != nil {
+		return fmt.Errorf("first admin token: %w", err)
+	}
+	if err := store.CreateToken(ctx, t); err != nil {
+		return fmt.Errorf("first admin token: %w", err)
+	}
+	return nil
+}
+
+func writeFileAtomic(path string, content []byte, mode os.FileMode) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(content)
+	if err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+func (d dhcpConfig) subnets() ([]dhcp.Subnet, error) {
+	subnets := make([]dhcp.Subnet, 0, len(d.Subnets))
+	for _, s := range d.Subnets {
+		subnet, err := s.subnet()
+		if err != nil {
+			return nil, err
+		}
+		subnets = append(subnets, subnet)
+	}
+	return subnets, nil
+}
+
+func (s subnetConfig) subnet() (dhcp.Subnet, error) {
+	subnet := dhcp.Subnet{Name: s.Name, Prefix: s.Prefix, Router: s.Router, DNS: s.DNS, NTP: s.NTP, Domain: s.Domain,
+		MTU: s.MTU, LeaseTime: s.Lease, Unknown: dhcp.Unknown(s.Unknown)}
+	if s.Pool != "" {
+		first, last, ok := strings.Cut(s.Pool, "-")
+		a, err1 := netip.ParseAddr(strings.TrimSpace(first))
+		b, err2 := netip.ParseAddr(strings.TrimSpace(last))
+		if !ok || err1 != nil || err2 != nil {
+			return subnet, fmt.Errorf("pool %q: want FIRST-LAST, such as 10.77.0.20-10.77.0.250", s.Pool)
+		}
+		subnet.Pool = dhcp.Range{First: a, Last: b}
+	}
+	return subnet, nil
+}

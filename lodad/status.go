@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/project-loda/loda/inventory"
+	"github.com/project-loda/loda/loda/api"
+)
+
+func statusCommand(g *globals) *cobra.Command {
+	var watch bool
+	var every time.Duration
+	var until string
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show what every machine is doing, live with --watch",
+		Long: `Show what every machine is doing.
+
+With --watch the table stays on the screen and follows. With --until-done it ends
+when no installation is at work any more; the exit status is 0 only if every
+imported machine is installed.`,
+		Args: exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if until != "" {
+				watch = true
+			}
+			c, err := g.client()
+			if err != nil {
+				return err
+			}
+			if g.output == "json" {
+				return statusJSON(cmd.Context(), cmd.OutOrStdout(), c)
+			}
+			return showStatus(cmd.Context(), cmd.OutOrStdout(), c, watch, until != "", max(every, 200*time.Millisecond))
+		},
+	}
+	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "follow until interrupted")
+	cmd.Flags().DurationVar(&every, "every", time.Second, "how often --watch looks")
+	cmd.Flags().StringVar(&until, "until", "", "follow until `done`: no installation is at work any more")
+	cmd.Flags().Lookup("until").NoOptDefVal = "done"
+	return cmd
+}
+
+func statusJSON(ctx context.Context, w io.Writer, c *api.Client) error {
+	machines, err := allMachines(ctx, c)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, machines)
+}
+
+func allMachines(ctx context.Context, c *api.Client) ([]api.Machine, error) {
+	machines := []api.Machine{}
+	err := c.AllMachines(ctx, api.MachineQuery{Limit: 1000}, func(m api.Machine) error {
+		machines = append(machines, m)
+		return nil
+	})
+	return machines, err
+}
+
+// showStatus prints the table once, or follows. On a terminal it redraws in place; into a file it prints what changed.
+func showStatus(ctx context.Context, w io.Writer, c *api.Client, watch, untilDone bool, every time.Duration) error {
+	screen := isTerminal(w)
+	last := map[inventory.Serial]string{}
+	for first := true; ; first = false {
+		machines, err := allMachines(ctx, c)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil && (!watch || first):
+			return err
+		case err != nil:
+			fmt.Fprintf(w, "%s  %v; trying again\n", time.Now().Format(time.TimeOnly), err)
+		case !watch || screen:
+			if screen && watch {
+				fmt.Fprint(w, "\x1b[H\x1b[2J")
+			}
+			if err := statusTable(w, machines); err != nil {
+				return err
+			}
+		default:
+			for _, m := range machines {
+				row := machineRow(m, time.Now())
+				if line := row[3] + "  " + row[5]; last[m.Serial] != line {
+					last[m.Serial] = line
+					fmt.Fprintf(w, "%s  %-12s %s\n", time.Now().Format(time.TimeOnly), plain(row[0]), plain(line))
+				}
+			}
+		}
+		if !watch {
+			return nil
+		}
+		if untilDone && err == nil {
+			if done, ok := finished(machines); done {
+				if !ok {
+					return errSilent
+				}
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(every):
+		}
+	}
+}
+
+func statusTable(w io.Writer, machines []api.Machine) error {
+	count := map[inventory.State]int{}
+	var rows [][]string
+	for _, m := range machines {
+		rows = append(rows, machineRow(m, time.Now()))
+		if m.Installation != nil {
+			count[m.Installation.State]++
+		}
+	}
+	if err := table(w, machineHeader, rows); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "\n%d machines", len(machines))
+	for _, s := range inventory.States {
+		if count[s] > 0 {
+			fmt.Fprintf(w, ", %d %s", count[s], s)
+		}
+	}
+	fmt.Fprintln(w)
+	return nil
+}
+
+// finished reports whether nothing is at work any more, and whether every imported machine is installed.
+func finished(machines []api.Machine) (done, ok bool) {
+	ok = true
+	for _, m := range machines {
+		if m.Source != inventory.Imported {
+			continue
+		}
+		if m.Installation == nil {
+			ok = false
+			continue
+		}
+		switch m.Installation.State {
+		case inventory.Installed:
+		case inventory.Failed, inventory.Quarantined, inventory.Canceled, inventory.Held:
+			ok = false
+		default:
+			return false, false
+		}
+	}
+	return true, ok
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}
