@@ -134,6 +134,9 @@ func create(path string) error {
 }
 
 func (s *Store) open(ctx context.Context) (err error) {
+	if err := s.recognize(ctx); err != nil {
+		return err
+	}
 	db, err := sql.Open("sqlite", dsn(s.path, "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
 		"journal_size_limit(67108864)", "cache_size(-16384)"))
 	if err != nil {
@@ -145,8 +148,13 @@ func (s *Store) open(ctx context.Context) (err error) {
 			db.Close()
 		}
 	}()
-	if err := s.recognize(ctx, db); err != nil {
-		return err
+	var mode string
+	if err := db.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&mode); err != nil {
+		return s.fail(ctx, "open", err)
+	}
+	if mode != "wal" {
+		return fmt.Errorf("sqlite: %s: cannot keep a write-ahead log there (journal mode %q); use a local file system",
+			s.path, mode)
 	}
 	if err := s.migrate(ctx, db); err != nil {
 		return err
@@ -171,59 +179,77 @@ func dsn(path string, pragmas ...string) string {
 	return (&url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}).String()
 }
 
-// recognize refuses what is not ours before anything is written to it.
-func (s *Store) recognize(ctx context.Context, db *sql.DB) error {
-	var mode string
-	var id, tables int
-	if err := db.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&mode); err != nil {
+// recognize refuses what this program must not write to, on a connection that cannot: the file stays as it is.
+func (s *Store) recognize(ctx context.Context) error {
+	db, err := sql.Open("sqlite", dsn(s.path, "query_only(1)"))
+	if err != nil {
 		return s.fail(ctx, "open", err)
 	}
-	if mode != "wal" {
-		return fmt.Errorf("sqlite: %s: cannot keep a write-ahead log there (journal mode %q); use a local file system",
-			s.path, mode)
-	}
-	if err := db.QueryRowContext(ctx, "PRAGMA application_id").Scan(&id); err != nil {
+	defer db.Close()
+	var id, tables, versions int
+	err = db.QueryRowContext(ctx, `SELECT (SELECT application_id FROM pragma_application_id), count(*),
+		count(*) FILTER (WHERE name = 'goose_db_version') FROM sqlite_schema`).Scan(&id, &tables, &versions)
+	if err != nil {
 		return s.fail(ctx, "open", err)
 	}
-	if err := db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&tables); err != nil {
-		return s.fail(ctx, "open", err)
-	}
-	switch {
-	case id == applicationID:
-		return nil
-	case id != 0 || tables > 0:
+	if id != applicationID && (id != 0 || tables > 0) {
 		return fmt.Errorf("sqlite: %s is a database of another program (application ID %#x); name another file", s.path, id)
 	}
-	if _, err := db.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d", applicationID)); err != nil {
-		return s.fail(ctx, "open", err)
+	if versions == 0 {
+		return nil
+	}
+	var current int64
+	err = db.QueryRowContext(ctx, "SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied").Scan(&current)
+	if err != nil {
+		return s.fail(ctx, "read the schema's version", err)
+	}
+	provider, err := migrator(db)
+	if err != nil {
+		return err
+	}
+	sources := provider.ListSources()
+	if newest := sources[len(sources)-1].Version; current > newest {
+		return fmt.Errorf("sqlite: %s was written by a newer release (its schema is version %d, this program knows up "+
+			"to %d): run that release, or restore a backup from before the upgrade", s.path, current, newest)
 	}
 	return nil
 }
 
-func (s *Store) migrate(ctx context.Context, db *sql.DB) error {
+func migrator(db *sql.DB) (*goose.Provider, error) {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
-		return fmt.Errorf("sqlite: %w", err)
+		return nil, fmt.Errorf("sqlite: %w", err)
 	}
 	provider, err := goose.NewProvider(goose.DialectSQLite3, db, files,
 		goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
 	if err != nil {
-		return fmt.Errorf("sqlite: migrations: %w", err)
+		return nil, fmt.Errorf("sqlite: migrations: %w", err)
 	}
-	current, newest, err := provider.GetVersions(ctx)
+	return provider, nil
+}
+
+// migrate brings the schema up to date.
+func (s *Store) migrate(ctx context.Context, db *sql.DB) error {
+	var id int
+	if err := db.QueryRowContext(ctx, "PRAGMA application_id").Scan(&id); err != nil {
+		return s.fail(ctx, "open", err)
+	}
+	if id != applicationID {
+		if _, err := db.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d", applicationID)); err != nil {
+			return s.fail(ctx, "open", err)
+		}
+	}
+	provider, err := migrator(db)
 	if err != nil {
-		return s.fail(ctx, "read the schema's version", err)
-	}
-	if current > newest {
-		return fmt.Errorf("sqlite: %s was written by a newer release (its schema is version %d, this program knows up "+
-			"to %d): run that release, or restore a backup from before the upgrade", s.path, current, newest)
+		return err
 	}
 	done, err := provider.Up(ctx)
 	if err != nil {
-		return s.fail(ctx, fmt.Sprintf("bring the schema from version %d to %d", current, newest), err)
+		return s.fail(ctx, "bring the schema up to date", err)
 	}
 	if len(done) > 0 {
-		s.log.InfoContext(ctx, "database schema is up to date", "file", s.path, "from", current, "to", newest)
+		s.log.InfoContext(ctx, "the schema of the database is up to date", "file", s.path,
+			"version", done[len(done)-1].Source.Version)
 	}
 	return nil
 }
@@ -286,14 +312,16 @@ func (s *Store) Backup(ctx context.Context, path string) (err error) {
 			os.Remove(path)
 		}
 	}()
-	// VACUUM INTO accepts an existing file if it is empty.
-	rows, err := s.query(ctx, "VACUUM INTO ?", path)
+	if s.isClosed() {
+		return ErrClosed
+	}
+	db, err := sql.Open("sqlite", dsn(s.path)) // the readers may not write, not even to another file
 	if err != nil {
 		return s.fail(ctx, "back up to "+path, err)
 	}
-	for rows.Next() {
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+	defer db.Close()
+	// VACUUM INTO accepts an existing file if it is empty.
+	if _, err := db.ExecContext(ctx, "VACUUM INTO ?", path); err != nil {
 		return s.fail(ctx, "back up to "+path, err)
 	}
 	if err := f.Sync(); err != nil {
@@ -302,12 +330,15 @@ func (s *Store) Backup(ctx context.Context, path string) (err error) {
 	return nil
 }
 
+func (s *Store) isClosed() bool {
+	s.sending.RLock()
+	defer s.sending.RUnlock()
+	return s.closed
+}
+
 // query runs one statement on a connection that only reads.
 func (s *Store) query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	s.sending.RLock()
-	closed := s.closed
-	s.sending.RUnlock()
-	if closed {
+	if s.isClosed() {
 		return nil, ErrClosed
 	}
 	return s.readers.QueryContext(ctx, query, args...)
