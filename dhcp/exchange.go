@@ -1,6 +1,7 @@
 package dhcp
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"time"
@@ -54,4 +55,31 @@ type Exchange struct {
 	Err error
 	// Request and Reply are the packets; Reply is nil if none was sent. They must not be changed.
 	Request, Reply *dhcpv4.DHCPv4
+}
+
+// String is one English sentence, for a timeline: `iPXE sent DISCOVER, got OFFER of 10.7.0.5 (the machine's lease), boot
+// file http://10.7.0.1:8080/boot.ipxe`.
+func (e Exchange) String() string {
+	s := fmt.Sprintf("%s sent %s", e.Stage, e.Asked)
+	if e.Relay.IsValid() {
+		s += " through relay " + e.Relay.String()
+	}
+	if e.Reply == nil {
+		s += ", got no answer"
+		if e.Reason != "" {
+			s += ": " + e.Reason
+		}
+		return s
+	}
+	s += ", got " + e.Answered.String()
+	if e.Addr.IsValid() {
+		s += " of " + e.Addr.String()
+	}
+	if e.Reason != "" {
+		s += " (" + e.Reason + ")"
+	}
+	if e.BootFile != "" {
+		s += ", boot file " + e.BootFile
+	}
+	return s
 }

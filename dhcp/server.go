@@ -304,7 +304,11 @@ func (s *Server) work(j job, observations chan<- Exchange) {
 		}
 	}()
 
-	deadline := req.Time.Add(time.Duration(positive(int(s.Timeout), int(DefaultTimeout))))
+	timeout := s.Timeout
+	if timeout <= 0 {
+		timeout = DefaultTimeout
+	}
+	deadline := req.Time.Add(timeout)
 	if !time.Now().Before(deadline) {
 		s.count(late)
 		e.Reason = "it waited too long for a worker; the server is overloaded"

@@ -103,6 +103,8 @@ func (s *Subnet) check() error {
 	s.Prefix = s.Prefix.Masked()
 	if !s.Pool.IsZero() {
 		switch {
+		case !s.Pool.First.Is4() || !s.Pool.Last.Is4():
+			complain("half a pool: first %v, last %v, want two IPv4 addresses", s.Pool.First, s.Pool.Last)
 		case !s.Prefix.Contains(s.Pool.First) || !s.Prefix.Contains(s.Pool.Last):
 			complain("pool %v is not inside of %v", s.Pool, s.Prefix)
 		case s.Pool.Last.Less(s.Pool.First):
