@@ -17,12 +17,12 @@ import (
 // body wraps what an operation answers.
 type body[T any] struct{ Body T }
 
-// bySerial is the path parameter of most operations.
-type bySerial struct {
+// MachinePath is the path parameter of most operations. It is exported because huma sets embedded fields by reflection.
+type MachinePath struct {
 	Serial string `path:"serial" maxLength:"64" doc:"serial number of the machine"`
 }
 
-func (p bySerial) parse() (inventory.Serial, error) {
+func (p MachinePath) parse() (inventory.Serial, error) {
 	serial, err := inventory.ParseSerial(p.Serial)
 	if err != nil {
 		return "", huma.Error422UnprocessableEntity(err.Error())
@@ -50,7 +50,7 @@ func (s *server) machineOperations(a huma.API) {
 	} {
 		huma.Register(a, operation("POST", "/api/v1/machines/{serial}/"+d.id, d.id+"-machine", api.Operator, d.summary),
 			func(ctx context.Context, in *struct {
-				bySerial
+				MachinePath
 				Body api.ReasonRequest `required:"false"`
 			}) (*body[api.Installation], error) {
 				serial, err := in.parse()
@@ -142,7 +142,7 @@ func (s *server) listMachines(ctx context.Context, in *struct {
 	return &body[api.MachinePage]{page}, nil
 }
 
-func (s *server) getMachine(ctx context.Context, in *bySerial) (*body[api.Machine], error) {
+func (s *server) getMachine(ctx context.Context, in *MachinePath) (*body[api.Machine], error) {
 	serial, err := in.parse()
 	if err != nil {
 		return nil, err
@@ -158,7 +158,7 @@ func (s *server) getMachine(ctx context.Context, in *bySerial) (*body[api.Machin
 	return &body[api.Machine]{api.Machine{Machine: *m, Installation: inst}}, nil
 }
 
-func (s *server) deleteMachine(ctx context.Context, in *bySerial) (*struct{}, error) {
+func (s *server) deleteMachine(ctx context.Context, in *MachinePath) (*struct{}, error) {
 	serial, err := in.parse()
 	if err != nil {
 		return nil, err
@@ -185,7 +185,7 @@ func (s *server) importMachines(ctx context.Context, in *struct {
 }
 
 func (s *server) install(ctx context.Context, in *struct {
-	bySerial
+	MachinePath
 	Body api.InstallRequest `required:"false"`
 }) (*body[api.Installation], error) {
 	serial, err := in.parse()
@@ -207,7 +207,7 @@ func (s *server) listInstallations(ctx context.Context, in *struct {
 }) (*body[api.InstallationPage], error) {
 	f := inventory.InstallationFilter{After: in.After, Newest: true, Limit: in.Limit}
 	if in.Serial != "" {
-		serial, err := bySerial{in.Serial}.parse()
+		serial, err := MachinePath{in.Serial}.parse()
 		if err != nil {
 			return nil, err
 		}
@@ -255,7 +255,7 @@ func (s *server) timeline(ctx context.Context, in *struct {
 			return nil, s.fail(err)
 		}
 	} else {
-		serial, err := bySerial{in.Machine}.parse()
+		serial, err := MachinePath{in.Machine}.parse()
 		if err != nil {
 			return nil, err
 		}
