@@ -1,3 +1,5 @@
+//go:build linux
+
 package hw
 
 import (
@@ -212,13 +214,22 @@ func (t *tree) scsiDisk(d *Disk, missing *unknowns, dir string, place device) {
 			d.Model, d.Firmware, d.Serial = identify.model, identify.firmware, identify.serial
 		}
 	}
+	if onUSB {
+		// The kernel does not ask USB disks for VPD pages, many hang on it; the USB descriptor has a serial number.
+		for _, above := range place.chain {
+			if s, err := t.text(above + "/serial"); err == nil && place.subsystem(above) == "usb" {
+				d.Serial = s
+				break
+			}
+		}
+	}
 	if d.Serial == "" {
 		page, err := t.vpd(device+"/vpd_pg80", 0x80)
 		switch {
 		case err == nil:
 			d.Serial = clean(page)
 		case errors.Is(err, fs.ErrNotExist) && onUSB:
-			missing.add("serial", "the kernel does not ask USB disks for it")
+			missing.add("serial", "neither the USB descriptor nor the disk tells")
 		case errors.Is(err, fs.ErrNotExist):
 			missing.add("serial", "the device has no unit serial number page (VPD 80)")
 		default:

@@ -1,3 +1,5 @@
+//go:build linux
+
 package hw
 
 import (
@@ -10,30 +12,52 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // tree is the file system that facts are read from: this machine's, or a captured one. Names are relative to the root,
-// with slashes. os.Root keeps the symbolic links of a captured tree from leading out of it.
+// with slashes.
 type tree struct {
-	root *os.Root
+	files files
 	// live is true for this machine: only then the kernel may be asked for more than its files say.
 	live bool
+}
+
+// files is what a tree needs of a file system.
+type files interface {
+	Open(name string) (*os.File, error)
+	OpenFile(name string, flag int, perm os.FileMode) (*os.File, error)
+	Readlink(name string) (string, error)
+	Stat(name string) (fs.FileInfo, error)
+	Close() error
+}
+
+// thisMachine is the file system from its root. An os.Root over "/" would do the same with several times the system
+// calls, as it resolves every link itself: too slow for a thousand files on an emulated CPU.
+type thisMachine struct{}
+
+func (thisMachine) Open(name string) (*os.File, error)    { return os.Open("/" + name) }
+func (thisMachine) Readlink(name string) (string, error)  { return os.Readlink("/" + name) }
+func (thisMachine) Stat(name string) (fs.FileInfo, error) { return os.Stat("/" + name) }
+func (thisMachine) Close() error                          { return nil }
+func (thisMachine) OpenFile(name string, flag int, perm os.FileMode) (*os.File, error) {
+	return os.OpenFile("/"+name, flag, perm)
 }
 
 // maxFile bounds what is read of one file. The largest that are read are SMBIOS tables and /proc/cpuinfo of machines
 // with hundreds of threads (about 1 MB).
 const maxFile = 8 << 20
 
+// openTree opens this machine ("" or "/") or a captured tree, whose symbolic links os.Root keeps from leading out of it.
 func openTree(dir string) (*tree, error) {
-	live := dir == "" || dir == "/"
-	if live {
-		dir = "/"
+	if dir == "" || dir == "/" {
+		return &tree{files: thisMachine{}, live: true}, nil
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return nil, fmt.Errorf("detect hardware: open root: %w", err)
+		return nil, fmt.Errorf("detect hardware: open the captured tree: %w", err)
 	}
-	return &tree{root: root, live: live}, nil
+	return &tree{files: root}, nil
 }
 
 // fileError says why a file of the tree could not be read, without the syscall's name and the root.
@@ -55,18 +79,17 @@ func fileErr(name string, err error) error {
 
 // read returns the content of a regular file.
 func (t *tree) read(name string) ([]byte, error) {
-	info, err := t.root.Stat(name)
-	if err != nil {
-		return nil, fileErr(name, err)
-	}
-	if !info.Mode().IsRegular() { // a fifo in a captured tree would block
-		return nil, &fileError{name, errors.New("not a regular file")}
-	}
-	f, err := t.root.Open(name)
+	// Nonblocking, because a fifo in a captured tree would otherwise wait for a writer.
+	f, err := t.files.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, fileErr(name, err)
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err != nil {
+		return nil, fileErr(name, err)
+	} else if !info.Mode().IsRegular() {
+		return nil, &fileError{name, errors.New("not a regular file")}
+	}
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
 		return nil, fileErr(name, err)
@@ -98,7 +121,7 @@ func (t *tree) number(name string) (int64, error) {
 
 // list returns the names in a directory, sorted.
 func (t *tree) list(name string) ([]string, error) {
-	d, err := t.root.Open(name)
+	d, err := t.files.Open(name)
 	if err != nil {
 		return nil, fileErr(name, err)
 	}
@@ -112,14 +135,14 @@ func (t *tree) list(name string) ([]string, error) {
 }
 
 func (t *tree) exists(name string) bool {
-	_, err := t.root.Stat(name)
+	_, err := t.files.Stat(name)
 	return err == nil
 }
 
 // linkBase returns the last element of a symbolic link's target: the name of a driver or subsystem. "" if there is
 // none.
 func (t *tree) linkBase(name string) string {
-	target, err := t.root.Readlink(name)
+	target, err := t.files.Readlink(name)
 	if err != nil {
 		return ""
 	}
@@ -129,7 +152,7 @@ func (t *tree) linkBase(name string) string {
 // real returns where a symbolic link leads within the tree, or name itself if it is none. Links of /sys lead to the
 // device in one step, so this is the device's place in the topology.
 func (t *tree) real(name string) string {
-	target, err := t.root.Readlink(name)
+	target, err := t.files.Readlink(name)
 	if err != nil || path.IsAbs(target) {
 		return name
 	}
