@@ -1,7 +1,7 @@
 // Package image is the image files on the server's side: a directory of them, imports from other formats, and images
 // that Loda builds itself.
 //
-// An image is two files: NAME.img.zst (or .img, .img.gz, .img.xz) and NAME.json, which describes it; see [Image].
+// An image is two files: NAME.json describes it, and NAME-DIGEST.img.zst (or whatever file the description names) is it.
 //
 //	dir, err := image.Open("/var/lib/loda/images")
 //	img, err := dir.Get("debian-12")   // size checked against the description; Verify reads all of it
