@@ -33,12 +33,12 @@ var ownCommands = []string{modulePath + "/bootos/init", modulePath + "/bootos/mo
 
 // urootCommands are for the scripts of profiles and for the emergency shell. Not in: what would be a second init, DHCP
 // client or daemon beside the agent.
-var urootCommands = []string{"base64", "basename", "blkid", "cat", "chmod", "chroot", "cmp", "comm", "cp", "cpio", "date",
-	"dd", "df", "dirname", "dmesg", "du", "echo", "false", "find", "free", "gosh", "grep", "gzip", "head", "hexdump", "hostname",
+var urootCommands = []string{"base64", "basename", "blkid", "cat", "chmod", "chroot", "comm", "cp", "cpio", "date",
+	"df", "dirname", "dmesg", "du", "echo", "false", "find", "free", "gosh", "grep", "gzip", "head", "hexdump", "hostname",
 	"hwclock", "id", "insmod", "ip", "kill", "ln", "losetup", "ls", "lsmod", "md5sum", "mkdir", "mkfifo", "mknod", "mktemp",
-	"more", "mount", "mv", "netcat", "netstat", "nohup", "pci", "pidof", "ping", "printenv", "ps", "pwd", "readlink", "realpath",
+	"more", "mount", "mv", "netstat", "nohup", "pci", "pidof", "ping", "printenv", "ps", "pwd", "readlink", "realpath",
 	"rm", "rmmod", "seq", "shasum", "sleep", "sort", "strings", "stty", "sync", "tail", "tar", "tee", "time", "timeout", "touch",
-	"tr", "true", "truncate", "tty", "umount", "uname", "uniq", "unshare", "uptime", "wc", "wget", "which", "xargs", "yes"}
+	"tr", "true", "tty", "umount", "uname", "uniq", "unshare", "uptime", "wc", "wget", "which", "xargs", "yes"}
 
 // buildTags leave out gosh's line editor, which questions the terminal whenever the program starts, under any name.
 var buildTags = []string{"goshsmall"}

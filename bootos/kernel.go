@@ -114,7 +114,8 @@ func downloadKernel(ctx context.Context, pkg, dir string, log *slog.Logger) (str
 		log.Info("kernel package leads to another", "package", pkg, "kernel", string(m[1]))
 		pkg = string(m[1])
 	}
-	printed, err := run(ctx, dir, "apt-get", "download", "--print-uris", pkg)
+	// Not in dir: apt-get prints nothing for a file that is there already.
+	printed, err := run(ctx, os.TempDir(), "apt-get", "download", "--print-uris", pkg)
 	if err != nil {
 		return "", err
 	}
