@@ -6,6 +6,7 @@
 //
 // What all backends have in common: they are safe for concurrent use; values that go in or come out share no memory
 // with the store; times are kept in UTC with microseconds ([Moment]); empty maps, slices and documents come back nil;
+// JSON documents keep the order of their keys and every digit, white space may change;
 // a context that has ended stores nothing and its error is returned; if it ends while a write is under way, that write
 // is stored as a whole or not at all, and its error does not say which.
 //
