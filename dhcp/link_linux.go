@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/mdlayher/packet"
+	"golang.org/x/net/bpf"
 	"golang.org/x/net/ipv4"
 	"golang.org/x/sys/unix"
 )
@@ -71,8 +72,13 @@ func (l *link) open() error {
 		conn.Close()
 		return fmt.Errorf("ask for packet information: %w", err)
 	}
-	// Protocol 0: this socket only sends, and is not to be fed a copy of all traffic.
-	raw, err := packet.Listen(ifi, packet.Datagram, 0, nil)
+	// The filter accepts nothing: this socket only sends, and is not to be fed a copy of all traffic.
+	nothing, err := bpf.Assemble([]bpf.Instruction{bpf.RetConstant{Val: 0}})
+	if err != nil {
+		conn.Close()
+		return fmt.Errorf("assemble the filter: %w", err)
+	}
+	raw, err := packet.Listen(ifi, packet.Datagram, unix.ETH_P_IP, &packet.Config{Filter: nothing})
 	if err != nil {
 		conn.Close()
 		return fmt.Errorf("open the packet socket (needs CAP_NET_RAW): %w", err)
@@ -112,14 +118,33 @@ func (l *link) close() {
 	l.raw.Close()
 }
 
-// receive waits for a packet. The bytes are valid until the next call.
+// receive waits for a packet. The bytes are valid until the next call. It returns net.ErrClosed after stop.
 func (l *link) receive() (*Request, []byte, error) {
-	l.mu.RLock()
-	udp, ifi := l.udp, l.ifi
-	l.mu.RUnlock()
-	n, cm, peer, err := udp.ReadFrom(l.buf)
-	if err != nil {
-		return nil, nil, err
+	var (
+		n    int
+		cm   *ipv4.ControlMessage
+		peer net.Addr
+		ifi  *net.Interface
+	)
+	for {
+		udp, current, err := l.begin()
+		if err != nil {
+			return nil, nil, err
+		}
+		ifi = current
+		if n, cm, peer, err = udp.ReadFrom(l.buf); err == nil {
+			break
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil, nil, err
+		}
+		// A socket that is bound to an interface that was deleted, and perhaps made anew under the same name (a bridge, a
+		// bond, a tap), waits for ever without an error.
+		if now, err := net.InterfaceByName(l.name); err == nil && now.Index != ifi.Index {
+			if err := l.open(); err != nil {
+				return nil, nil, err
+			}
+		}
 	}
 	now := time.Now()
 	// Addresses come and go (failover); asking for them with each packet would cost more than the answer.
@@ -143,6 +168,16 @@ func (l *link) receive() (*Request, []byte, error) {
 		}
 	}
 	return req, l.buf[:n], nil
+}
+
+// begin returns what to read from, for a while.
+func (l *link) begin() (*ipv4.PacketConn, *net.Interface, error) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.stopped {
+		return nil, nil, net.ErrClosed
+	}
+	return l.udp, l.ifi, l.udp.SetReadDeadline(time.Now().Add(time.Second))
 }
 
 func broadcastOf(addrs []netip.Prefix, a netip.Addr) bool {

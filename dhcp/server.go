@@ -248,7 +248,7 @@ func (s *Server) read(ctx context.Context, l *link, q *queue) {
 	for ctx.Err() == nil {
 		req, data, err := l.receive()
 		if err != nil {
-			if ctx.Err() != nil {
+			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 				return
 			}
 			s.log().Warn("dhcp: cannot receive, will reopen", "interface", l.name, "port", l.port, "err", err)
@@ -257,7 +257,7 @@ func (s *Server) read(ctx context.Context, l *link, q *queue) {
 				return
 			case <-time.After(pause):
 			}
-			if err := l.reopen(); err != nil {
+			if err := l.reopen(); err != nil && ctx.Err() == nil {
 				s.log().Warn("dhcp: cannot reopen", "interface", l.name, "port", l.port, "err", err)
 			}
 			continue
