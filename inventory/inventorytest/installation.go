@@ -440,7 +440,7 @@ func installationUpdateFails(t *testing.T, s InstallationStores) {
 	create(t, s, bare(1))
 	createInstallation(t, s, fullInstallation("i1", serial(1)))
 	_, err := s.UpdateInstallation(t.Context(), "i1", func(i *inventory.Installation) ([]inventory.Event, error) {
-		i.State, i.Plan[0] = inventory.Installed, '!'
+		i.State, i.Plan[2] = inventory.Installed, 'y'
 		return []inventory.Event{stateEvent("i1", "lost")}, fmt.Errorf("no: %w", errChange)
 	})
 	require.ErrorIs(t, err, errChange)
@@ -515,6 +515,7 @@ func installationUpdateRace(t *testing.T, s InstallationStores) {
 		id := fmt.Sprintf("i%d", 1+k%2)
 		_, err := s.UpdateInstallation(context.Background(), id, func(i *inventory.Installation) ([]inventory.Event, error) {
 			i.Attempt++
+			dawdle()
 			if k%3 == 0 {
 				return nil, errChange
 			}

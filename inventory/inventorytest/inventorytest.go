@@ -83,16 +83,23 @@ func conflict(t *testing.T, err error, what string) {
 
 // together runs f n times at once and returns the errors.
 func together(n int, f func(i int) error) []error {
-	errs := make(chan error, n)
+	start, errs := make(chan struct{}), make(chan error, n)
 	for i := range n {
-		go func() { errs <- f(i) }()
+		go func() {
+			<-start
+			errs <- f(i)
+		}()
 	}
+	close(start)
 	var all []error
 	for range n {
 		all = append(all, <-errs)
 	}
 	return all
 }
+
+// dawdle makes a change take long enough that others come in between, where a store lets them.
+func dawdle() { time.Sleep(time.Millisecond) }
 
 func serial(i int) inventory.Serial { return inventory.Serial(fmt.Sprintf("SN%04d", i)) }
 

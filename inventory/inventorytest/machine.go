@@ -561,6 +561,7 @@ func machineUpdateRace(t *testing.T, s inventory.MachineStore) {
 				m.Labels = map[string]string{}
 			}
 			m.Labels[fmt.Sprint(i)] = "here"
+			dawdle()
 			m.MACs = append(m.MACs, mac(100+i))
 			return nil
 		})
@@ -585,6 +586,7 @@ func machineClaimRace(t *testing.T, s inventory.MachineStore) {
 	for _, err := range together(n, func(i int) error {
 		_, err := s.UpdateMachine(context.Background(), serial(i), func(m *inventory.Machine) error {
 			m.MACs = []inventory.MAC{mac(1)}
+			dawdle()
 			return nil
 		})
 		if err == nil {
