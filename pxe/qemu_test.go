@@ -109,8 +109,15 @@ const (
 	vmMAC2   = "52:54:00:aa:bb:cc"
 )
 
-// qemu boots a machine from the network and returns with which status a program ended it.
+// qemu boots a machine from the user-mode network and returns with which status a program ended it.
 func qemu(t *testing.T, bootFile string, disk []byte, args ...string) byte {
+	t.Helper()
+	return machine(t, disk, append([]string{"-netdev", "user,id=n0,ipv6=off,bootfile=" + bootFile,
+		"-device", "virtio-net-pci,netdev=n0,bootindex=0,mac=" + vmMAC}, args...)...)
+}
+
+// machine boots a machine, whose NIC is among args, and returns with which status a program ended it.
+func machine(t *testing.T, disk []byte, args ...string) byte {
 	t.Helper()
 	dir := t.TempDir()
 	image, console := filepath.Join(dir, "disk.img"), filepath.Join(dir, "console")
@@ -119,8 +126,6 @@ func qemu(t *testing.T, bootFile string, disk []byte, args ...string) byte {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", append([]string{
 		"-accel", "tcg,tb-size=64", "-cpu", "max,la57=off", "-m", "256", "-nographic", "-monitor", "none", "-serial", "file:" + console,
-		"-netdev", "user,id=n0,ipv6=off,bootfile=" + bootFile,
-		"-device", "virtio-net-pci,netdev=n0,bootindex=0,mac=" + vmMAC,
 		"-drive", "file=" + image + ",format=raw,if=none,id=d0", "-device", "virtio-blk-pci,drive=d0,bootindex=1",
 		"-device", "isa-debug-exit,iobase=0xf4,iosize=0x04",
 		"-smbios", "type=1,manufacturer=AT&T,product=Rack ${uuid},serial=" + vmSerial + ",uuid=" + vmUUID,
@@ -245,27 +250,32 @@ func TestBIOSMachineWithoutABootableDiskIsLeftToItsFirmware(t *testing.T) {
 	require.Len(t, s.asked, 1)
 }
 
-// ovmf is UEFI with its variables. It netboots by the iPXE in the NIC's ROM; PXE of its own would only take time.
-func ovmf(t *testing.T) []string {
+// efi is UEFI (OVMF) with its variables, and without some ways to netboot of its own.
+func efi(t *testing.T, without ...string) []string {
 	t.Helper()
 	vars := filepath.Join(t.TempDir(), "vars.fd")
 	b, err := os.ReadFile("/usr/share/OVMF/OVMF_VARS_4M.fd")
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(vars, b, 0o644))
-	return []string{
+	args := []string{
 		"-machine", "q35",
 		"-drive", "if=pflash,format=raw,unit=0,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd",
 		"-drive", "if=pflash,format=raw,unit=1,file=" + vars,
-		"-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n",
-		"-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n",
 	}
+	for _, feature := range without {
+		args = append(args, "-fw_cfg", "name=opt/org.tianocore/"+feature+",string=n")
+	}
+	return args
 }
+
+// romIPXE is UEFI that netboots by the iPXE in the NIC's ROM: PXE of its own would only take time.
+func romIPXE(t *testing.T) []string { return efi(t, "IPv4PXESupport", "IPv6PXESupport") }
 
 func TestUEFIMachineIntroducesItselfAndBootsItsDisk(t *testing.T) {
 	need.QEMU(t)
 	s := &story{tell: []any{errors.New("the database is down"), LocalDisk{}}}
 	url := guestServer(t, &Handler{Booter: s})
-	status := qemu(t, url+"/boot/ipxe", efiDisk(t, diskRan), ovmf(t)...)
+	status := qemu(t, url+"/boot/ipxe", efiDisk(t, diskRan), romIPXE(t)...)
 	require.EqualValues(t, diskRan, status)
 	require.Len(t, s.asked, 2)
 	requireMachine(t, s.asked[1], EFI, vmMAC)
@@ -282,7 +292,7 @@ func TestUEFIMachineBootsAKernelWithSeveralInitrds(t *testing.T) {
 		Kernel{Kernel: "/artifacts/kernel.efi", Initrds: []string{"/artifacts/a", "/artifacts/b"}, Args: "quiet"},
 	}}
 	h := &Handler{Booter: s, Artifacts: openDir(t, dir), Observe: seen.observe}
-	status := qemu(t, guestServer(t, h)+"/boot/ipxe", efiDisk(t, diskRan), ovmf(t)...)
+	status := qemu(t, guestServer(t, h)+"/boot/ipxe", efiDisk(t, diskRan), romIPXE(t)...)
 	require.EqualValues(t, kernelRan, status)
 	require.NoError(t, h.Flush(t.Context()))
 	var complete []string
