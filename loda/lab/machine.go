@@ -33,7 +33,8 @@ type Machine struct {
 	mu        sync.Mutex
 	spec      MachineSpec
 	unplugged map[int]bool
-	run       *run // the last power-on; nil before the first one
+	bootNext  BootOrder // of the next start alone
+	run       *run      // the last power-on; nil before the first one
 	retired   bool
 }
 
@@ -190,7 +191,13 @@ func (m *Machine) powerOn(ctx context.Context) error {
 	if host.smbios, err = writeSMBIOS(m.dir, smbiosMemory(spec.DIMMs)); err != nil {
 		return err
 	}
+	m.mu.Lock()
+	host.order = or(m.bootNext, spec.BootOrder)
+	m.mu.Unlock()
 	if spec.Firmware == UEFI {
+		if _, err := os.Stat(m.NVRAMPath()); err != nil && host.order == OrderNVRAM {
+			host.order = OrderNetwork // OVMF writes it to its NVRAM, and there it stays
+		}
 		if err := copyNew(m.NVRAMPath(), m.rack.opts.OVMFVars); err != nil {
 			return fmt.Errorf("make NVRAM: %w", err)
 		}
@@ -282,9 +289,89 @@ func (m *Machine) powerOn(ctx context.Context) error {
 			}
 		}
 	}
+	if host.order != spec.BootOrder {
+		// QEMU tells the firmware the order that stood when the machine was started or reset, so what is said now is
+		// for the next time.
+		if err := m.setBootOrder(ctx, r, spec, spec.BootOrder); err != nil {
+			return undo(err)
+		}
+	}
+	m.mu.Lock()
+	m.bootNext = ""
+	m.mu.Unlock()
 	if err := monitor.execute(ctx, "cont", nil, nil); err != nil {
 		return undo(err)
 	}
+	return nil
+}
+
+// setBootOrder says what the firmware is told from the next reset on.
+func (m *Machine) setBootOrder(ctx context.Context, r *run, spec MachineSpec, order BootOrder) error {
+	set := func(device string, index int) error {
+		return r.monitor.execute(ctx, "qom-set", map[string]any{
+			"path": "/machine/peripheral/" + device, "property": "bootindex", "value": index,
+		}, nil)
+	}
+	for _, device := range spec.bootDevices(OrderDisk) { // all of them; an index must be free before it is given
+		if err := set(device, -1); err != nil {
+			return err
+		}
+	}
+	for i, device := range spec.bootDevices(order) {
+		if err := set(device, i+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// BootNext overrides the boot order once, for the next power-on or reset, as a BMC can. On a machine that is on it
+// holds for the next reset, by whomever, and is forgotten at a power cut.
+func (m *Machine) BootNext(ctx context.Context, order BootOrder) error {
+	m.power.Lock()
+	defer m.power.Unlock()
+	spec := m.Spec()
+	if order != OrderNetwork && order != OrderDisk {
+		return fmt.Errorf("machine %s: boot next: %q: want %q or %q", m.name, order, OrderNetwork, OrderDisk)
+	}
+	r, err := m.running()
+	if err != nil {
+		m.mu.Lock()
+		m.bootNext = order
+		m.mu.Unlock()
+		return nil
+	}
+	watch, stop := context.WithCancel(context.Background())
+	events := r.monitor.subscribe(watch)
+	if err := m.setBootOrder(ctx, r, spec, order); err != nil {
+		stop()
+		return err
+	}
+	m.rack.wg.Go(func() {
+		defer stop()
+		// SeaBIOS, when it finds itself started for the second time, resets the machine once more. The order goes back
+		// when there was a reset and then none for a while.
+		var quiet <-chan time.Time
+		for {
+			select {
+			case event, on := <-events:
+				if !on {
+					return
+				}
+				if event.Name == "RESET" {
+					quiet = time.After(time.Second)
+				}
+				continue
+			case <-quiet:
+			}
+			back, cancel := context.WithTimeout(watch, 10*time.Second)
+			defer cancel()
+			if err := m.setBootOrder(back, r, spec, spec.BootOrder); err != nil && !errors.Is(err, errMonitorClosed) {
+				m.log.Error("boot order stays overridden", "error", err)
+			}
+			return
+		}
+	})
 	return nil
 }
 
@@ -472,7 +559,7 @@ func (m *Machine) setCable(ctx context.Context, nic int, plugged bool) error {
 }
 
 func (m *Machine) setCarrier(ctx context.Context, r *run, nic int, up bool) error {
-	return r.monitor.execute(ctx, "set_link", map[string]any{"name": fmt.Sprintf("nic%d", nic), "up": up}, nil)
+	return r.monitor.execute(ctx, "set_link", map[string]any{"name": nicID(nic), "up": up}, nil)
 }
 
 // Rebuild changes the machine while it is off: DIMMs, disks, network cards, serial number, whatever stands in a

@@ -17,6 +17,7 @@ type qemuHost struct {
 	consoleLog     string
 	consoleSocket  string
 	monitorSocket  string
+	order          BootOrder
 	captures       []string // pcap files, one for each NIC; nil: no capture
 	ownMonitorFile int      // inherited file descriptor of the owner's QMP connection
 }
@@ -82,16 +83,19 @@ func (m MachineSpec) qemuArgs(h qemuHost) []string {
 	if m.BMC {
 		add("-device", "ipmi-bmc-sim,id=bmc0", "-device", "isa-ipmi-kcs,bmc=bmc0")
 	}
-	boot := m.bootIndexes()
+	boot := map[string]string{}
+	for i, device := range m.bootDevices(h.order) {
+		boot[device] = fmt.Sprintf(",bootindex=%d", i+1)
+	}
 	for i, n := range m.NICs {
 		id := fmt.Sprintf("net%d", i)
 		add("-netdev", opt("tap", "id="+id, "ifname="+h.taps[i], "script=no,downscript=no"))
 		device := opt(map[NICModel]string{VirtioNet: "virtio-net-pci", E1000: "e1000", E1000E: "e1000e"}[n.Model],
-			"id=nic"+strconv.Itoa(i), "netdev="+id, "mac="+n.MAC)
+			"id="+nicID(i), "netdev="+id, "mac="+n.MAC)
 		if n.NoBoot || m.Boot != BootIPXEROM {
 			device = opt(device, "romfile=")
 		}
-		add("-device", device+boot["nic"+strconv.Itoa(i)])
+		add("-device", device+boot[nicID(i)])
 		if h.captures != nil {
 			add("-object", opt("filter-dump", "id=dump"+strconv.Itoa(i), "netdev="+id, "file="+escape(h.captures[i])))
 		}
@@ -127,14 +131,15 @@ func (m MachineSpec) diskArgs(images []string, boot map[string]string) []string 
 		// metadata stays in QEMU.)
 		add("-drive", "if=none,id="+drive+",format=raw,cache=unsafe,discard=unmap,file="+escape(images[i]))
 
-		identity := ",drive=" + drive + ",serial=" + escape(d.Serial) + boot[drive]
+		place := ",id=" + bayID(i) + ",drive=" + drive + boot[bayID(i)]
+		identity := place + ",serial=" + escape(d.Serial)
 		switch d.Bus {
 		case BusVirtio:
 			add("-device", "virtio-blk-pci"+identity)
 		case BusNVMe:
 			id := fmt.Sprintf("nvme%d", n)
 			add("-device", "nvme,id="+id+",serial="+escape(d.Serial))
-			add("-device", "nvme-ns,bus="+id+",drive="+drive+",eui64=0x"+d.WWN+boot[drive])
+			add("-device", "nvme-ns,bus="+id+place+",eui64=0x"+d.WWN)
 		case BusAHCI:
 			device := fmt.Sprintf("ide-hd,bus=ide.%d%s,wwn=0x%s,rotation_rate=%d", n, identity, d.WWN, d.rotation())
 			add("-device", device+optional("model", d.Model)+optional("ver", d.Firmware))
@@ -155,30 +160,30 @@ func (d Disk) rotation() int {
 	return 1
 }
 
-// bootIndexes gives the bootindex option of each device (nic0, disk0, …), or none at all if the NVRAM decides.
-func (m MachineSpec) bootIndexes() map[string]string {
-	indexes := map[string]string{}
-	if m.BootOrder == OrderNVRAM {
-		return indexes
-	}
+// bootDevices lists the ids of the devices (nic0, bay0, …) that the firmware tries, in turn.
+func (m MachineSpec) bootDevices(order BootOrder) []string {
 	var nics, disks []string
 	for i, n := range m.NICs {
 		if !n.NoBoot {
-			nics = append(nics, fmt.Sprintf("nic%d", i))
+			nics = append(nics, nicID(i))
 		}
 	}
 	for i := range m.Disks {
-		disks = append(disks, fmt.Sprintf("disk%d", i))
+		disks = append(disks, bayID(i))
 	}
-	order := append(nics, disks...)
-	if m.BootOrder == OrderDisk {
-		order = append(disks, nics...)
+	switch order {
+	case OrderNVRAM:
+		return nil // QEMU has no say
+	case OrderDisk:
+		return append(disks, nics...)
+	default:
+		return append(nics, disks...)
 	}
-	for i, device := range order {
-		indexes[device] = fmt.Sprintf(",bootindex=%d", i+1)
-	}
-	return indexes
 }
+
+func nicID(i int) string { return "nic" + strconv.Itoa(i) }
+
+func bayID(i int) string { return "bay" + strconv.Itoa(i) }
 
 func optional(key, value string) string {
 	if value == "" {

@@ -30,7 +30,8 @@ func golden(t *testing.T, name, got string) {
 func testHost(m MachineSpec) qemuHost {
 	h := qemuHost{
 		accel: "tcg", ovmfCode: "/ovmf/code.fd", nvram: "/rack/nvram.fd", smbios: []string{"/rack/smbios0.bin"},
-		consoleLog: "/rack/console.log", consoleSocket: "/run/console", monitorSocket: "/run/qmp", ownMonitorFile: 3,
+		order: m.BootOrder, consoleLog: "/rack/console.log",
+		consoleSocket: "/run/console", monitorSocket: "/run/qmp", ownMonitorFile: 3,
 	}
 	for i := range m.Disks {
 		h.disks = append(h.disks, fmt.Sprintf("/rack/disk%d.raw", i))
@@ -42,8 +43,8 @@ func testHost(m MachineSpec) qemuHost {
 }
 
 func TestQEMUCommandLines(t *testing.T) {
-	everyBus := MachineSpec{Firmware: UEFI, Boot: BootIPXEROM, Vendor: "Dell, Inc.", BIOSVersion: "1.2", SKU: "S", BMC: true,
-		CPUs: 4, Disks: []Disk{
+	everyBus := MachineSpec{Firmware: UEFI, Boot: BootIPXEROM, Vendor: "Dell, Inc.", BIOSVersion: "1.2", SKU: "S",
+		BMC: true, CPUs: 4, Disks: []Disk{
 			{Bus: BusVirtio}, {Bus: BusAHCI, Medium: HDD, Model: "A, B", Firmware: "F1"}, {Bus: BusAHCI}, {Bus: BusNVMe},
 			{Bus: BusNVMe}, {Bus: BusSCSI, Model: "M"}, {Bus: BusSCSI}, {Bus: BusMegaSAS}, {Bus: BusMPTSAS},
 		},

@@ -320,8 +320,9 @@ func TestSweepLeavesAReusedPIDAlone(t *testing.T) {
 	})
 	require.NoError(t, os.Mkdir(opts.RuntimeDir, 0o700))
 	stale := lab.State{
-		ID: "old-123456", Name: "old", Namespace: "loda-old-123456", Owner: lab.Process{PID: bystander.Process.Pid, Started: 1},
-		Dir: filepath.Join(dir, "d", "old-123456"), SocketDir: filepath.Join(opts.RuntimeDir, "old-123456"),
+		ID: "old-123456", Name: "old", Namespace: "loda-old-123456",
+		Owner: lab.Process{PID: bystander.Process.Pid, Started: 1},
+		Dir:   filepath.Join(dir, "d", "old-123456"), SocketDir: filepath.Join(opts.RuntimeDir, "old-123456"),
 		Machines: []lab.MachineState{{Name: "m1", QEMU: &lab.Process{PID: bystander.Process.Pid, Started: 1}}},
 	}
 	text, err := json.Marshal(stale)

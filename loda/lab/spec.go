@@ -58,13 +58,15 @@ type BootOrder string
 
 // Boot orders.
 const (
-	// OrderNetwork: network first, then disks, at every boot, whatever an installed system wrote to the NVRAM.
-	// Entries that it made there for a disk are still the ones used to start that disk.
+	// OrderNetwork: network first, then disks, at every boot, whatever order an installed system wrote to the NVRAM.
+	// The entries that it made there for a disk are still the ones used to start that disk, and its BootNext counts.
+	// Mind that OVMF, once its PXE has been told to go on, tries HTTP boot over IPv4 and IPv6 before any disk, which
+	// takes minutes if nobody answers; OrderNVRAM with a system that puts itself first has no such delay.
 	OrderNetwork BootOrder = "network"
 	// OrderDisk: disks first, then network.
 	OrderDisk BootOrder = "disk"
-	// OrderNVRAM: UEFI only. The order that stands in the NVRAM counts, as on most real servers: what efibootmgr
-	// writes has effect. A new machine's NVRAM starts with what OVMF finds: disks, then network.
+	// OrderNVRAM: UEFI only. The order that stands in the NVRAM counts, as on most real servers: a new machine's says
+	// network first, and what efibootmgr writes has effect.
 	OrderNVRAM BootOrder = "nvram"
 )
 

@@ -203,7 +203,9 @@ func TestSizesNameTheirUnit(t *testing.T) {
 		require.NoError(t, err, text)
 		require.Equal(t, want, got, text)
 	}
-	for _, text := range []string{"", "4G", "GiB", "-1GiB", "1.2.3", "1e9", "0.1B", "99999999TiB", "4 gib", "0x10", "1_000"} {
+	for _, text := range []string{
+		"", "4G", "GiB", "-1GiB", "1.2.3", "1e9", "0.1B", "99999999TiB", "4 gib", "0x10", "1_000",
+	} {
 		_, err := lab.ParseSize(text)
 		require.Error(t, err, text)
 	}
