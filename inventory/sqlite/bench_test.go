@@ -123,3 +123,35 @@ func BenchmarkMachines100k(b *testing.B) {
 		}
 	})
 }
+
+// A machine's timeline on a site that has collected events for a long time.
+func BenchmarkTimelineOfAMillion(b *testing.B) {
+	s := open(b)
+	const n, machines = 1_000_000, 500
+	for first := 0; first < n; first += 10_000 {
+		events := make([]inventory.Event, 10_000)
+		for i := range events {
+			k := (first + i) % machines
+			events[i] = inventory.Event{Serial: inventory.Serial(fmt.Sprintf("SN%04d", k)), Kind: inventory.KindLog,
+				MAC: inventory.MAC(fmt.Sprintf("52:54:00:00:%02x:%02x", k>>8, k&255)), Message: "a line of a log"}
+			if (first+i)%100_000 == 0 {
+				events[i].Kind = inventory.KindAlarm
+			}
+		}
+		require.NoError(b, s.AppendEvents(b.Context(), events...))
+	}
+	macs := []inventory.MAC{"52:54:00:00:00:07", "52:54:00:00:00:08"}
+	for name, f := range map[string]inventory.EventFilter{
+		"first page of a machine":  {Serial: "SN0007", MACs: macs},
+		"latest page of a machine": {Serial: "SN0007", MACs: macs, Latest: true},
+		"latest page of the site":  {Latest: true},
+		"alarms":                   {Kinds: []inventory.Kind{inventory.KindAlarm, inventory.KindAudit}, Latest: true},
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				_, err := s.Events(b.Context(), f)
+				require.NoError(b, err)
+			}
+		})
+	}
+}
