@@ -314,7 +314,7 @@ func (t *talk) allocate(ctx context.Context) (netip.Addr, string, error) {
 			return r, "reserved for this machine", nil
 		}
 		other, _ := t.pool.holder(t.mac, r, t.now)
-		why = fmt.Sprintf("; its reservation %s is in use by %s", r, other)
+		why = fmt.Sprintf("; its reservation %s is in use by %s", r, holderName(r, other))
 	}
 	if l, ok := t.pool.lease(t.mac); ok {
 		if ok, err := t.free(ctx, l.Addr); err != nil {
@@ -436,7 +436,7 @@ func (t *talk) reboot(ctx context.Context, a netip.Addr) (*dhcpv4.DHCPv4, error)
 	other, taken := t.pool.holder(t.mac, a, t.now)
 	switch {
 	case taken:
-		return t.nak(fmt.Sprintf("%s belongs to %s", a, other))
+		return t.nak(fmt.Sprintf("%s belongs to %s", a, holderName(a, other)))
 	case leased && lease.Addr != a && t.reservation.Addr != a:
 		return t.nak(fmt.Sprintf("this machine's lease is %s, not %s", lease.Addr, a))
 	case !free && (leased || t.pool.subnet.Pool.Contains(a)):
@@ -466,7 +466,7 @@ func (t *talk) renew(ctx context.Context, a netip.Addr) (*dhcpv4.DHCPv4, error) 
 		return nil, err
 	}
 	if other, taken := t.pool.holder(t.mac, a, t.now); taken {
-		return t.nak(fmt.Sprintf("%s belongs to %s", a, other))
+		return t.nak(fmt.Sprintf("%s belongs to %s", a, holderName(a, other)))
 	}
 	mine := leased && lease.Addr == a
 	switch {
@@ -479,6 +479,14 @@ func (t *talk) renew(ctx context.Context, a netip.Addr) (*dhcpv4.DHCPv4, error) 
 		return t.nak(fmt.Sprintf("%s is not for this machine", a))
 	}
 	return nil, Ignored(fmt.Sprintf("it rebinds %s, which is not ours", a))
+}
+
+// holderName says who holds address a.
+func holderName(a netip.Addr, h hwaddr) string {
+	if h == hwaddr(DeclinedMAC(a)) {
+		return "a host that another machine saw using it"
+	}
+	return h.String()
 }
 
 // record looks the machine's lease up, in the store as well if it is not in memory: another server may have given it.
@@ -499,7 +507,7 @@ func (t *talk) grant(ctx context.Context, a netip.Addr, why string) (*dhcpv4.DHC
 	// The hold keeps others off the address while the store is being written to, without a lock across that.
 	if !t.pool.hold(t.mac, a, t.now, t.cfg.OfferHold) {
 		other, _ := t.pool.holder(t.mac, a, t.now)
-		return t.nak(fmt.Sprintf("%s belongs to %s", a, other))
+		return t.nak(fmt.Sprintf("%s belongs to %s", a, holderName(a, other)))
 	}
 	t.req.Reason = why
 	ack, err := t.reply(ctx, dhcpv4.MessageTypeAck, a)

@@ -53,6 +53,24 @@ type Server struct {
 	serving bool
 
 	stats [statCount]atomic.Uint64
+
+	saying sync.Mutex
+	said   map[string]time.Time
+}
+
+// mayRepeat reports whether a message that a storm would repeat for each packet may be logged again.
+func (s *Server) mayRepeat(what string, now time.Time) bool {
+	const pause = 10 * time.Second
+	s.saying.Lock()
+	defer s.saying.Unlock()
+	if last, ok := s.said[what]; ok && now.Sub(last) < pause {
+		return false
+	}
+	if s.said == nil {
+		s.said = make(map[string]time.Time)
+	}
+	s.said[what] = now
+	return true
 }
 
 // Stats counts packets since the server was made.
@@ -271,12 +289,17 @@ func (s *Server) read(ctx context.Context, l *link, q *queue) {
 		}
 		req.Packet = packet
 		dropped, full := q.push(job{req: req, link: l})
-		switch {
-		case !full:
-		case dropped.req.Packet.MessageType() == dhcpv4.MessageTypeDiscover:
+		if !full {
+			continue
+		}
+		if dropped.req.Packet.MessageType() == dhcpv4.MessageTypeDiscover {
 			s.count(droppedDiscovers)
-		default:
+		} else {
 			s.count(droppedOthers)
+		}
+		if s.mayRepeat("queue", req.Time) {
+			s.log().Warn("dhcp: more requests than can be answered, dropping some", "queued", positive(s.Queue, DefaultQueue),
+				"dropped_discovers", s.stats[droppedDiscovers].Load(), "dropped_others", s.stats[droppedOthers].Load())
 		}
 	}
 }
@@ -332,7 +355,9 @@ func (s *Server) work(j job, observations chan<- Exchange) {
 		e.Err, e.Reason = err, err.Error()
 		var full *ExhaustedError
 		if errors.As(err, &full) {
-			log.Error("dhcp: ALARM: address pool exhausted", "subnet", full.Subnet, "err", err)
+			if s.mayRepeat("exhausted "+full.Subnet, req.Time) {
+				log.Error("dhcp: ALARM: address pool exhausted", "subnet", full.Subnet, "err", err)
+			}
 			return
 		}
 		log.Error("dhcp: cannot answer", "err", err)

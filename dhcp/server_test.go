@@ -1,7 +1,10 @@
 package dhcp
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -108,6 +111,26 @@ func TestSlowObserverDoesNotBlockTheServer(t *testing.T) {
 		t.Fatal("blocked by its observer")
 	}
 	require.Equal(t, uint64(1), s.Stats().DroppedObservations)
+}
+
+func TestExhaustedPoolIsAnAlarmThatNamesTheSubnetAndDoesNotFloodTheLog(t *testing.T) {
+	b := newBench(t, subnet(func(s *Subnet) { s.Pool.Last = s.Pool.First }))
+	var out bytes.Buffer
+	s := &Server{Log: slog.New(slog.NewTextHandler(&out, nil))}
+	for range 5 {
+		req := discoverOf(t)
+		req.Local = gateway
+		b.now = req.Time
+		require.NoError(t, b.leases.SaveLease(t.Context(), Lease{MAC: bob, Addr: ip("10.7.0.2"), Subnet: "rack-7",
+			GrantedAt: b.now, ExpiresAt: b.now.Add(time.Hour)}))
+		b.restart(subnet(func(s *Subnet) { s.Pool.Last = s.Pool.First }))
+		s.Responder = b.authority
+		require.ErrorAs(t, exchanges(t, s, req).Err, new(*ExhaustedError))
+	}
+	require.Equal(t, 1, strings.Count(out.String(), "\n"), out.String())
+	require.Contains(t, out.String(), "level=ERROR")
+	require.Contains(t, out.String(), "ALARM")
+	require.Contains(t, out.String(), "subnet=rack-7")
 }
 
 func TestServerThatCannotBeginSaysWhy(t *testing.T) {
