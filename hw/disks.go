@@ -46,7 +46,7 @@ func (t *tree) disks() ([]Disk, unknowns) {
 		disks = append(disks, t.disk(name, dir))
 	}
 	slices.SortFunc(disks, func(a, b Disk) int {
-		if c := natural(a.Path, b.Path); c != 0 {
+		if c := byPath(a.Path, b.Path); c != 0 {
 			return c
 		}
 		return natural(a.Name, b.Name)

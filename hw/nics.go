@@ -41,7 +41,7 @@ func (t *tree) nics(ctx context.Context, pci []PCIDevice) ([]NIC, unknowns) {
 		nics = append(nics, t.nic(name, dir, pci, ask))
 	}
 	slices.SortFunc(nics, func(a, b NIC) int {
-		if c := natural(a.Path, b.Path); c != 0 {
+		if c := byPath(a.Path, b.Path); c != 0 {
 			return c
 		}
 		if a.Port != b.Port {

@@ -51,8 +51,10 @@ func (t *tree) pciDevice(address string) PCIDevice {
 	d.Revision = id("revision", "revision", 2)
 	d.Driver = t.linkBase(dir + "driver")
 	if d.Vendor == "ffff" {
-		missing.add("vendor", "the function answers with all ones: it is gone from the bus or its link is down")
-		d.Vendor = ""
+		for _, field := range []string{"vendor", "device", "subvendor", "subdevice"} {
+			missing.add(field, "the function answers with all ones: it is gone from the bus or its link is down")
+		}
+		d.Vendor, d.Device, d.SubVendor, d.SubDevice = "", "", "", ""
 	}
 
 	// Conventional PCI functions and those of the chipset have no link; the files are then absent or say Unknown or 0.

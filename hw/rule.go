@@ -208,10 +208,10 @@ func (r DiskRule) against(d *Disk) []string {
 		no("no medium in the drive")
 	default:
 		if r.MinSize > 0 && d.Bytes < int64(r.MinSize) {
-			no("size %s is below min_size %s", Size(d.Bytes), r.MinSize)
+			no("size %s (%d bytes) is below min_size %s", humanBytes(d.Bytes), d.Bytes, r.MinSize)
 		}
 		if r.MaxSize > 0 && d.Bytes > int64(r.MaxSize) {
-			no("size %s is above max_size %s", Size(d.Bytes), r.MaxSize)
+			no("size %s (%d bytes) is above max_size %s", humanBytes(d.Bytes), d.Bytes, r.MaxSize)
 		}
 	}
 	switch {

@@ -101,7 +101,7 @@ func (f *Facts) WriteText(w io.Writer) error {
 	for _, n := range f.NICs {
 		mac := n.MAC
 		if mac == "" {
-			mac = strings.TrimSpace(n.CurrentMAC + " (not permanent)")
+			mac = joined(" ", n.CurrentMAC, "(permanent address unknown)")
 		}
 		link := "link unknown"
 		switch {
@@ -120,8 +120,7 @@ func (f *Facts) WriteText(w io.Writer) error {
 			driver = c.Driver
 		}
 		line("Controller", "%s %s", c.Address, joined(", ", storageClass(c.Class),
-			fmt.Sprintf("%s:%s sub %s:%s", orUnknown(c.Vendor), orUnknown(c.Device), orUnknown(c.SubVendor),
-				orUnknown(c.SubDevice)), driver))
+			pciIDs(c), driver))
 	}
 	for _, g := range f.GPUs() {
 		line("GPU", "%s %s:%s %s", g.Address, g.Vendor, g.Device, g.Driver)
@@ -149,6 +148,17 @@ func (f *Facts) WriteText(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+func pciIDs(d PCIDevice) string {
+	if d.Vendor == "" || d.Device == "" {
+		return "ids unknown"
+	}
+	ids := d.Vendor + ":" + d.Device
+	if d.SubVendor != "" && d.SubDevice != "" {
+		ids += " sub " + d.SubVendor + ":" + d.SubDevice
+	}
+	return ids
 }
 
 // noneOr says why a list is empty.

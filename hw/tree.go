@@ -195,6 +195,27 @@ func (u *unknowns) addErr(field string, err error) {
 	u.add(field, "%v", err)
 }
 
+// byPath orders persistent paths: the PCI address is hexadecimal and of fixed width, the rest has decimal numbers.
+func byPath(a, b string) int {
+	root := func(p string) (string, string) {
+		bus, rest, _ := strings.Cut(p, "-")
+		address, rest, _ := strings.Cut(rest, "-")
+		if bus != "pci" {
+			return "", p
+		}
+		return address, rest
+	}
+	rootA, restA := root(a)
+	rootB, restB := root(b)
+	if len(rootA) != len(rootB) {
+		return len(rootA) - len(rootB)
+	}
+	if c := strings.Compare(rootA, rootB); c != 0 {
+		return c
+	}
+	return natural(restA, restB)
+}
+
 // natural compares strings with runs of digits as numbers, so that slot 10 comes after slot 2.
 func natural(a, b string) int {
 	x, y := a, b

@@ -1,0 +1,80 @@
+package hw
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestFactsOfAnotherVersionAreRefused(t *testing.T) {
+	for document, want := range map[string]string{
+		`{"version": 2}`:         "version 2",
+		`{"version": 0}`:         "version 0",
+		`{}`:                     "no version",
+		`[]`:                     "decode hardware facts",
+		``:                       "decode hardware facts",
+		`{"version": "1"}`:       "decode hardware facts",
+		`{"version":1,"cpus":1}`: "decode hardware facts",
+	} {
+		_, err := Decode([]byte(document))
+		require.ErrorContains(t, err, want, document)
+	}
+}
+
+func TestFactsOfANewerReleaseOfTheSameVersionAreRead(t *testing.T) {
+	f, err := Decode([]byte(`{"version": 1, "psus": [{"slot": "PSU1"}], "system": {"serial": "S", "colour": "black"}}`))
+	require.NoError(t, err)
+	require.Equal(t, "S", f.System.Serial)
+}
+
+func TestUnknownsNameThePart(t *testing.T) {
+	u := func(path string) []Unknown { return []Unknown{{path, "why"}} }
+	f := &Facts{Unknown: u("nics"), System: System{Unknown: u("serial")}, Board: Board{Unknown: u("serial")}, BIOS: BIOS{Unknown: u("date")},
+		Chassis: Chassis{Unknown: u("type")}, CPUs: []CPU{{Socket: "CPU1", Unknown: u("cores")}, {Unknown: u("model")}},
+		Memory: Memory{Unknown: u("dimms"), DIMMs: []DIMM{{Slot: "A3", Unknown: u("rank")}, {Unknown: u("slot")}}},
+		Disks:  []Disk{{Name: "sda", Unknown: u("serial")}}, NICs: []NIC{{Name: "eth0", Unknown: u("mac")}},
+		PCI:         []PCIDevice{{Address: "0000:00:1f.2", Unknown: u("class")}},
+		Controllers: []PCIDevice{{Address: "0000:00:1f.2", Unknown: u("class")}}, // the same function, named once
+		BMC:         BMC{Unknown: u("present")}}
+	var got []string
+	for _, u := range f.Unknowns() {
+		require.Equal(t, "why", u.Reason)
+		got = append(got, u.Path)
+	}
+	require.Equal(t, []string{"nics", "system/serial", "board/serial", "bios/date", "chassis/type", "cpus[CPU1]/cores", "cpus[1]/model",
+		"memory/dimms", "memory/dimms[A3]/rank", "memory/dimms[1]/slot", "disks[sda]/serial", "nics[eth0]/mac",
+		"pci[0000:00:1f.2]/class", "bmc/present"}, got)
+}
+
+func FuzzDecode(f *testing.F) {
+	files, err := filepath.Glob("testdata/*.json")
+	require.NoError(f, err)
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		require.NoError(f, err)
+		f.Add(data)
+	}
+	f.Add([]byte(`{"version":1,"disks":[{"bytes":-1}],"cpus":[{"stepping":0}]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		facts, err := Decode(data)
+		if err != nil {
+			return
+		}
+		facts.Unknowns()
+		facts.MACs()
+		facts.GPUs()
+		require.NoError(t, facts.WriteText(discard{}))
+		_, _ = DiskRule{Prefer: Largest}.Choose(facts.Disks)
+		encoded, err := json.Marshal(facts)
+		require.NoError(t, err)
+		_, err = Decode(encoded)
+		require.NoError(t, err)
+	})
+}
+
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
