@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -212,9 +213,8 @@ func (b *debianBuild) bootstrap(ctx context.Context) error {
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
 	cmd.WaitDelay = 30 * time.Second
 	cmd.Env = append(os.Environ(), "TMPDIR="+b.tmp, "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive")
-	if os.Getenv("SOURCE_DATE_EPOCH") == "" {
-		cmd.Env = append(cmd.Env, fmt.Sprintf("SOURCE_DATE_EPOCH=%d", b.id.time.Unix()))
-	}
+	// SOURCE_DATE_EPOCH is passed on only where it is asked for: with it, Python's compiled files are checked by the
+	// source's hash at every start, and cloud-init starts four times.
 	pipe, err := cmd.StderrPipe()
 	if err != nil {
 		return err
@@ -258,7 +258,11 @@ func (b *debianBuild) configure(rootUUID string, espSerial uint32) error {
 	if err != nil || len(kernel) != 1 {
 		return fmt.Errorf("the packages brought %d kernels, expected one: %v", len(kernel), kernel)
 	}
-	cloud, err := yaml.Marshal(cloudConfig)
+	config := maps.Clone(cloudConfig)
+	if !b.SSH {
+		config["ssh_genkeytypes"] = []string{}
+	}
+	cloud, err := yaml.Marshal(config)
 	if err != nil {
 		return err
 	}
@@ -337,8 +341,9 @@ var cloudConfig = map[string]any{
 	"cloud_final_modules": []string{"package-update-upgrade-install", "write-files-deferred", "scripts-vendor",
 		"scripts-per-once", "scripts-per-boot", "scripts-per-instance", "scripts-user", "ssh-authkey-fingerprints",
 		"phone-home", "final-message", "power-state-change"},
-	"locale":      false,
-	"system_info": map[string]any{"network": map[string]any{"renderers": []string{"netplan", "networkd"}}},
+	// An RSA key takes long to find on a slow machine, and nothing of the last ten years needs one.
+	"ssh_genkeytypes": []string{"ed25519", "ecdsa"},
+	"system_info":     map[string]any{"network": map[string]any{"renderers": []string{"netplan", "networkd"}}},
 }
 
 // grubConfig boots the newest kernel, or the one before.
