@@ -270,13 +270,27 @@ func (in *Installer) ReportProgress(ctx context.Context, id, action string, p ag
 			return nil, fmt.Errorf("progress of action %s, which is not the one at work: %w", action, ErrTransition)
 		}
 		now := in.now()
+		events, err := in.comeBack(inst, plan, now)
+		if err != nil {
+			return nil, err
+		}
 		inst.Progress, inst.ProgressText, inst.UpdatedAt = min(max(p.Fraction, 0), 1), printable(p.Text), now
 		if limit := in.deadlines.in(inst.State); limit > 0 {
 			inst.Deadline = now.Add(limit)
 		}
-		return nil, nil
+		return events, nil
 	})
 	return err
+}
+
+// comeBack takes a machine back that was given up for its silence while it wrote the operating system: the cable was
+// out for a while, and the agent has gone on since. An installation that failed for another reason has no pending
+// action.
+func (in *Installer) comeBack(inst *inventory.Installation, plan *Plan, now time.Time) ([]inventory.Event, error) {
+	if p := plan.pending(); inst.State != inventory.Failed || p == nil || p.Kind != agentapi.ActionInstallImage {
+		return nil, nil
+	}
+	return Transition(inst, CameBack, "", now, in.deadlines)
 }
 
 // FinishAction takes the result of an action. Reporting the same result again, or one of an action that a newer boot
@@ -306,6 +320,10 @@ func (in *Installer) FinishAction(ctx context.Context, id, action string, r agen
 			return nil, nil
 		}
 		now := in.now()
+		back, err := in.comeBack(inst, plan, now)
+		if err != nil {
+			return nil, err
+		}
 		kept := r
 		if p.Kind == agentapi.ActionDetect {
 			kept.Data = nil // the facts are in the machine's record
@@ -316,9 +334,10 @@ func (in *Installer) FinishAction(ctx context.Context, id, action string, r agen
 			if reason == "" {
 				reason = "the agent gave no reason"
 			}
-			return Transition(inst, Broke, p.Title+": "+reason, now, in.deadlines)
+			broke, err := Transition(inst, Broke, p.Title+": "+reason, now, in.deadlines)
+			return append(back, broke...), err
 		}
-		events := []inventory.Event{event(inst, inventory.KindAction, now, kept.Data, "done in %.1f s: %s", r.Seconds, p.Title)}
+		events := append(back, event(inst, inventory.KindAction, now, kept.Data, "done in %.1f s: %s", r.Seconds, p.Title))
 		more, err := in.advance(inst, plan, p.Kind, facts, now)
 		return append(events, more...), err
 	})

@@ -386,6 +386,21 @@ func TestSilentMachineStallsAndALateSuccessCounts(t *testing.T) {
 	b.requireState(inventory.Installed)
 }
 
+func TestAgentThatWasSilentForTooLongIsTakenBack(t *testing.T) {
+	b := newBench(t)
+	b.load(oneMachine, true)
+	s, a := b.install()
+	b.now = b.now.Add(time.Hour)
+	require.NoError(t, b.Expire(t.Context()))
+	b.requireState(inventory.Failed)
+	require.NoError(t, b.ReportProgress(t.Context(), s.Installation, a.ID, agentapi.Progress{Fraction: 0.5}))
+	b.requireState(inventory.Installing)
+	b.now = b.now.Add(time.Hour)
+	require.NoError(t, b.Expire(t.Context()))
+	b.finish(s, a, agentapi.Result{OK: true})
+	b.requireState(inventory.Finishing)
+}
+
 func TestCancelEndsTheSession(t *testing.T) {
 	b := newBench(t)
 	b.load(oneMachine, true)

@@ -27,6 +27,8 @@ const (
 	// Broke: a stage failed; Stalled: a stage passed its deadline.
 	Broke   Trigger = "broke"
 	Stalled Trigger = "stalled"
+	// CameBack: an agent that had stalled while it wrote the operating system shows that it still does.
+	CameBack Trigger = "came back"
 	// Differs: the machine is not what was ordered, or its identity is in doubt.
 	Differs Trigger = "differs"
 	// A person decided.
@@ -60,6 +62,7 @@ var transitions = map[Trigger]map[inventory.State]inventory.State{
 	InstallStarted: {inventory.Comparing: inventory.Installing, inventory.Configuring: inventory.Installing,
 		inventory.Installing: inventory.Installing},
 	WrittenToDisk: {inventory.Installing: inventory.Finishing},
+	CameBack:      {inventory.Failed: inventory.Installing},
 	FirstBootReported: {
 		inventory.Finishing: inventory.Installed,
 		// A late success is a success: the deadline was wrong, not the machine.

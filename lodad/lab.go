@@ -75,6 +75,7 @@ called back.`,
 	f.BoolVar(&o.Keep, "keep", false, "keep the rack's files (disks, consoles, database)")
 	f.StringVar(&o.Image, "image", labDebian, "image to install: `debian-lab`, or tiny for a test system that boots in seconds")
 	f.StringVar(&o.Accel, "accel", orEnv("LODA_ACCEL", "tcg"), "tcg, or kvm where the host has it (LODA_ACCEL)")
+	f.StringVar(&o.Base, "base", "", "base layer of the bootOS that was built elsewhere (base.cpio.zst); empty: built here with Go")
 	f.StringVar(&cache, "cache", orEnv("LODA_CACHE", "/var/cache/loda"), "where images and parts of the bootOS are kept (LODA_CACHE)")
 	return cmd
 }
@@ -150,7 +151,9 @@ type labOptions struct {
 	Image   string
 	Accel   string
 	Cache   string
-	Out     io.Writer
+	// Base is a base layer of the bootOS that was built elsewhere.
+	Base string
+	Out  io.Writer
 }
 
 func runLab(ctx context.Context, o labOptions) (err error) {
@@ -170,7 +173,8 @@ func runLab(ctx context.Context, o labOptions) (err error) {
 		defer cancel()
 		err = errors.Join(err, rack.Down(late))
 	}()
-	s, err := newLabSite(ctx, rack, o.Cache, o.Image, nil)
+	say("preparing the bootOS (compiled once, about a minute)")
+	s, err := newLabSite(ctx, rack, o, nil)
 	if err != nil {
 		return err
 	}
@@ -210,7 +214,7 @@ func prepareImage(ctx context.Context, cache, name string, say func(string)) err
 		_, err = image.BuildDebian(ctx, image.DebianOptions{Dir: images, Name: name, KernelPackage: labKernel, Progress: say})
 	case labTiny:
 		say("building the tiny test system (once)")
-		err = buildTiny(ctx, images, cache, say)
+		err = errors.ErrUnsupported
 	}
 	return err
 }
@@ -227,7 +231,7 @@ type labSite struct {
 }
 
 // newLabSite prepares a data directory with the image and a bootOS. change may alter the configuration.
-func newLabSite(ctx context.Context, rack *lab.Rack, cache, imageName string, change func(*config)) (*labSite, error) {
+func newLabSite(ctx context.Context, rack *lab.Rack, o labOptions, change func(*config)) (*labSite, error) {
 	program, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -238,7 +242,7 @@ func newLabSite(ctx context.Context, rack *lab.Rack, cache, imageName string, ch
 	if err := layout.Make(); err != nil {
 		return nil, err
 	}
-	if err := linkImage(filepath.Join(cache, "images"), layout.Images(), imageName); err != nil {
+	if err := linkImage(filepath.Join(o.Cache, "images"), layout.Images(), o.Image); err != nil {
 		return nil, err
 	}
 	authority, err := trust.Open(layout.CA())
@@ -246,10 +250,10 @@ func newLabSite(ctx context.Context, rack *lab.Rack, cache, imageName string, ch
 		return nil, err
 	}
 	if _, err := bootos.Build(ctx, bootos.Options{OutDir: layout.BootOS(), CA: authority.PEM(),
-		Kernel: bootos.Kernel{Package: labKernel}, CacheDir: cache, Log: slog.New(slog.DiscardHandler)}); err != nil {
+		Kernel: bootos.Kernel{Package: labKernel}, CacheDir: o.Cache, Base: o.Base, Log: slog.New(slog.DiscardHandler)}); err != nil {
 		return nil, fmt.Errorf("bootOS: %w", err)
 	}
-	return s, s.writeConfig(imageName, change)
+	return s, s.writeConfig(o.Image, change)
 }
 
 func (s *labSite) writeConfig(imageName string, change func(*config)) error {

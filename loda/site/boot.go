@@ -46,7 +46,8 @@ func (b *booter) Boot(ctx context.Context, c pxe.Client) (pxe.Instruction, error
 			return nil, fmt.Errorf("the bootOS is not there (%s); run `lodad bootos build`", filepath.Join(b.c.Dir.BootOS(), name))
 		}
 	}
-	args := append([]string{"console=tty0", "console=ttyS0,115200n8",
+	// The kernel is quiet: its messages take seconds on a serial line, and hide what the agent says to people.
+	args := append([]string{"console=tty0", "console=ttyS0,115200n8", "quiet",
 		agentapi.ArgServer + "=https://" + net.JoinHostPort(c.Local.Addr().Unmap().String(), b.apiPort),
 		agentapi.ArgToken + "=" + d.Token}, d.KernelArgs...)
 	return pxe.Kernel{Kernel: "/artifacts/bootos/vmlinuz", Initrds: []string{"/artifacts/bootos/initramfs"},
