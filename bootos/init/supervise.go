@@ -75,16 +75,15 @@ func runAgent() string {
 }
 
 func shell() {
-	// A session of its own makes the console its terminal, and Ctrl-C work.
+	// A session of its own makes the console (descriptor 0 of the child) its terminal, and Ctrl-C work.
 	tty, err := os.OpenFile("/dev/console", os.O_RDWR, 0)
 	if err != nil {
 		time.Sleep(rebootAfter)
 		return
 	}
-	fd := tty.Fd()
-	p, err := os.StartProcess("/bbin/gosh", []string{"gosh", "-i"}, &os.ProcAttr{Dir: "/root",
+	p, err := os.StartProcess("/bbin/gosh", []string{"gosh"}, &os.ProcAttr{Dir: "/root",
 		Env:   []string{"PATH=/bbin:/sbin:/bin", "HOME=/root", "TERM=linux"},
-		Files: []*os.File{tty, tty, tty}, Sys: &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: int(fd)}})
+		Files: []*os.File{tty, tty, tty}, Sys: &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0}})
 	if err != nil {
 		fmt.Fprintf(tty, "the shell: %v\r\n", err)
 		time.Sleep(rebootAfter)
