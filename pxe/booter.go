@@ -29,8 +29,9 @@ func (f BooterFunc) Boot(ctx context.Context, c Client) (Instruction, error) { r
 // A Client is a machine in iPXE, as it describes itself. Nothing in it is verified: whoever can reach the server can
 // claim to be any machine. So hand out nothing secret for it but what is worthless to others.
 type Client struct {
-	// MACs are the hardware addresses of all NICs that iPXE drives (net0 to net7), in iPXE's order, without
-	// duplicates. A chainloaded undionly.kpxe or snponly.efi sees only the NIC that it was loaded through.
+	// MACs are the hardware addresses of all NICs that iPXE drives: first the one that it booted through, then net0
+	// to net7, without duplicates. A chainloaded undionly.kpxe or snponly.efi sees only the NIC that it was loaded
+	// through.
 	MACs []net.HardwareAddr
 	// UUID is SMBIOS' system UUID in the usual notation, lower case; empty if unknown. It is often shared or junk.
 	UUID string

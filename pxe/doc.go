@@ -17,11 +17,12 @@
 //
 // # What happens on errors
 //
-// A machine never hangs silently, and never falls through to its disk because a server had a bad minute: a machine
-// that waits for its installation keeps asking. If the Booter fails or is late, if it answers what cannot be said in
-// iPXE, or if a kernel cannot be fetched, the machine prints that, waits (2, 4, 8, 16, then every 30 seconds) and asks
-// again; after [Handler.MaxAttempts] it reboots, which also clears a confused NIC, and starts anew. The local disk is
-// booted only when the Booter says so with [LocalDisk].
+// Once iPXE runs the introduction, a machine never hangs silently and never falls through to its disk because a server
+// had a bad minute: a machine that waits for its installation keeps asking. If the Booter fails or is late, if it
+// answers what cannot be said in iPXE, or if a kernel cannot be fetched, the machine prints that, waits (2, 4, 8, 16,
+// then every 30 seconds) and asks again; after [Handler.MaxAttempts] it reboots, which also clears a confused NIC, and
+// starts anew. The local disk is booted only when the Booter says so with [LocalDisk]. Before the introduction, it is
+// the firmware that decides: if DHCP, TFTP or /boot/ipxe do not answer, it goes on in its boot order.
 //
 // # What a machine may say
 //

@@ -119,7 +119,7 @@ func FuzzScriptFromQuery(f *testing.F) {
 			}
 			if text, err := render(Kernel{Kernel: "/k", Args: said}, c, 20); err == nil {
 				requireScript(t, text)
-				require.Contains(t, text, strings.Join(strings.Fields("kernel http://"+host+"/k "+said+" || goto"), " "))
+				require.Contains(t, text, strings.Join(strings.Fields("http://"+host+"/k "+said+" || goto"), " "))
 			}
 		}
 		requireScript(t, renderRetry(message, c, 20))
@@ -128,7 +128,9 @@ func FuzzScriptFromQuery(f *testing.F) {
 }
 
 func FuzzEscape(f *testing.F) {
-	for _, s := range []string{"", "a || b", "a&&b", "#x", "${x}", "$${x}", "\\", "a\\\nb", "\x00\x7f\x80", ";", "$\x00{"} {
+	for _, s := range []string{
+		"", "a || b", "a&&b", "#x", "${x}", "$${x}", "\\", "a\\\nb", "\x00\x7f\x80", ";", "$\x00{",
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -143,7 +145,9 @@ func FuzzEscape(f *testing.F) {
 }
 
 func FuzzLocation(f *testing.F) {
-	for _, s := range []string{"/a", "http://h/a b", "http://u:p@h/x", "nfs://h//x", "tftp://h:1/x?y", "//x", "http://h\\x/", "http://h;x/"} {
+	for _, s := range []string{
+		"/a", "http://h/a b", "http://u:p@h/x", "nfs://h//x", "tftp://h:1/x?y", "//x", "http://h\\x/", "http://h;x/",
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

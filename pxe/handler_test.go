@@ -107,7 +107,8 @@ func do(t *testing.T, method, url string, header ...string) (*http.Response, str
 }
 
 // What Debian's iPXE of 2019 sent in QEMU, for a machine with two NICs and a hostile serial number.
-const realQuery = "mac=52%3A54%3A00%3A12%3A34%3A56&mac=52%3A54%3A00%3A12%3A34%3A56&mac=52%3A54%3A00%3Aaa%3Abb%3Acc&mac=" +
+const realQuery = "mac=52%3A54%3A00%3A12%3A34%3A56&mac=52%3A54%3A00%3A12%3A34%3A56" +
+	"&mac=52%3A54%3A00%3Aaa%3Abb%3Acc&mac=" +
 	"&uuid=12345678-1234-1234-1234-123456789ABC&platform=pcbios&arch=i386&serial-hex=4126422b432031303025233b78" +
 	"&manufacturer-hex=41542654&product-hex=&asset-hex=&version-hex=312e302e302b"
 
@@ -158,7 +159,9 @@ func TestRequestThatNamesNoMachineIsRefused(t *testing.T) {
 
 func TestHostThatIsNoHostNeverEntersAScript(t *testing.T) {
 	s := serve(t, &Handler{Booter: &booter{in: Wait{}}})
-	for _, host := range []string{"a b", "h${uuid}", "a||b", "h#x", "-x", "", "[::1", "h:123456", strings.Repeat("a", 300)} {
+	for _, host := range []string{
+		"a b", "h${uuid}", "a||b", "h#x", "-x", "", "[::1", "h:123456", strings.Repeat("a", 300),
+	} {
 		for _, path := range []string{"/boot/ipxe", "/boot/script?serial=ABC"} {
 			req, _ := http.NewRequest("GET", path, nil)
 			req.Host = host
@@ -372,7 +375,8 @@ func TestObserverThatHangsNeverStopsTheServer(t *testing.T) {
 	release := make(chan struct{})
 	seen := make(chan Transfer, 3*maxObservations)
 	var log bytes.Buffer
-	h := &Handler{Booter: &booter{}, Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))}
+	warnings := slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})
+	h := &Handler{Booter: &booter{}, Logger: slog.New(warnings)}
 	h.Observe = func(t Transfer) { <-release; seen <- t }
 	for range maxObservations + 100 {
 		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/boot/ipxe", nil))

@@ -125,7 +125,8 @@ func machine(t *testing.T, disk []byte, args ...string) byte {
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", append([]string{
-		"-accel", "tcg,tb-size=64", "-cpu", "max,la57=off", "-m", "256", "-nographic", "-monitor", "none", "-serial", "file:" + console,
+		"-accel", "tcg,tb-size=64", "-cpu", "max,la57=off", "-m", "256", "-nographic", "-monitor", "none",
+		"-serial", "file:" + console,
 		"-drive", "file=" + image + ",format=raw,if=none,id=d0", "-device", "virtio-blk-pci,drive=d0,bootindex=1",
 		"-device", "isa-debug-exit,iobase=0xf4,iosize=0x04",
 		"-smbios", "type=1,manufacturer=AT&T,product=Rack ${uuid},serial=" + vmSerial + ",uuid=" + vmUUID,
@@ -199,6 +200,7 @@ func requireMachine(t *testing.T, c Client, platform Platform, nics ...string) {
 
 func TestBIOSMachineIntroducesItselfRetriesBootsAKernelAndItsDisk(t *testing.T) {
 	need.QEMU(t)
+	t.Parallel() // most of the time, firmware waits
 	// Debian's ipxe.lkrn is a Linux kernel as far as a boot loader can tell, and runs its initrd as a script.
 	dir := tree(t, map[string]string{"empty": ""})
 	seen := &transfers{}
@@ -233,12 +235,14 @@ func TestBIOSMachineIntroducesItselfRetriesBootsAKernelAndItsDisk(t *testing.T) 
 			paths = append(paths, fmt.Sprint(x.Path, " ", x.Status, " ", x.Complete()))
 		}
 	}
-	require.Equal(t, []string{"/artifacts/missing 404 false", "/boot/ipxe.lkrn 200 true", "/artifacts/initrd one 200 true"},
-		paths)
+	require.Equal(t, []string{
+		"/artifacts/missing 404 false", "/boot/ipxe.lkrn 200 true", "/artifacts/initrd one 200 true",
+	}, paths)
 }
 
 func TestBIOSMachineWithoutABootableDiskIsLeftToItsFirmware(t *testing.T) {
 	need.QEMU(t)
+	t.Parallel() // most of the time, firmware waits
 	s := &story{tell: []any{LocalDisk{}}}
 	url := guestServer(t, &Handler{Booter: s})
 	// The disk cannot boot: sanboot fails, exit returns to the BIOS, which goes on in its boot order.
@@ -273,6 +277,7 @@ func romIPXE(t *testing.T) []string { return efi(t, "IPv4PXESupport", "IPv6PXESu
 
 func TestUEFIMachineIntroducesItselfAndBootsItsDisk(t *testing.T) {
 	need.QEMU(t)
+	t.Parallel() // most of the time, firmware waits
 	s := &story{tell: []any{errors.New("the database is down"), LocalDisk{}}}
 	url := guestServer(t, &Handler{Booter: s})
 	status := qemu(t, url+"/boot/ipxe", efiDisk(t, diskRan), romIPXE(t)...)
@@ -285,6 +290,7 @@ func TestUEFIMachineIntroducesItselfAndBootsItsDisk(t *testing.T) {
 
 func TestUEFIMachineBootsAKernelWithSeveralInitrds(t *testing.T) {
 	need.QEMU(t)
+	t.Parallel() // most of the time, firmware waits
 	dir := tree(t, map[string]string{"kernel.efi": string(efiProgram(kernelRan)), "a": "A", "b": "B"})
 	seen := &transfers{}
 	s := &story{tell: []any{
@@ -306,6 +312,7 @@ func TestUEFIMachineBootsAKernelWithSeveralInitrds(t *testing.T) {
 
 func TestBIOSMachineLoadsUndionlyByTFTP(t *testing.T) {
 	need.QEMU(t)
+	t.Parallel() // most of the time, firmware waits
 	s := &story{}
 	h := &Handler{Booter: s}
 	url := guestServer(t, h)

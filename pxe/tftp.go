@@ -16,8 +16,9 @@ import (
 	"github.com/pin/tftp/v3"
 )
 
-// TFTPServer hands out files by TFTP (RFC 1350), read-only, with the options blksize (RFC 2348) and tsize (RFC 2349).
-// Set the fields, then call ListenAndServe. The fields must not change after that.
+// TFTPServer hands out files by TFTP (RFC 1350), read-only, with the options blksize (RFC 2348) and tsize (RFC 2349);
+// the options timeout (RFC 2349) and windowsize (RFC 7440) are not negotiated. Set the fields, then call
+// ListenAndServe. The fields must not change after that.
 type TFTPServer struct {
 	// Addr is the UDP address to listen on; empty means ":69". It is IPv4 unless it is an IPv6 address.
 	Addr string

@@ -202,7 +202,8 @@ func TestTFTPBlockSizeIsClamped(t *testing.T) {
 			c.send([]byte{0, 5, 0, 0, 0})
 		}
 	}
-	require.ErrorContains(t, (&TFTPServer{Addr: "127.0.0.1:0", BlockSize: 512}).ListenAndServe(t.Context()), "513 to 65464")
+	tooSmall := &TFTPServer{Addr: "127.0.0.1:0", BlockSize: 512}
+	require.ErrorContains(t, tooSmall.ListenAndServe(t.Context()), "513 to 65464")
 }
 
 func TestTFTPServesNothingButTheFiles(t *testing.T) {
@@ -381,8 +382,11 @@ func TestTFTPListensWhereItIsTold(t *testing.T) {
 func TestGarbageDoesNotDisturbTheTFTPServer(t *testing.T) {
 	l := startTFTP(t, &TFTPServer{})
 	c := l.rom(t)
-	for _, p := range []string{"", "\x00", "\x00\x01", "\x00\x01a", "\x00\x02\x00\x00", "\x00\x09xx", "\xff\xff", "\x00\x04\x00\x01",
-		"\x00\x01\x00\x00\x00\x00\x00", "\x00\x01snponly.efi\x00octet\x00blksize", strings.Repeat("\x01", 600)} {
+	for _, p := range []string{
+		"", "\x00", "\x00\x01", "\x00\x01a", "\x00\x02\x00\x00", "\x00\x09xx", "\xff\xff",
+		"\x00\x04\x00\x01",
+		"\x00\x01\x00\x00\x00\x00\x00", "\x00\x01snponly.efi\x00octet\x00blksize", strings.Repeat("\x01", 600),
+	} {
 		c.send([]byte(p))
 		c.tid = l.addr
 	}
@@ -394,10 +398,11 @@ func TestGarbageDoesNotDisturbTheTFTPServer(t *testing.T) {
 func TestOtherPeoplesTFTPClientsGetTheFile(t *testing.T) {
 	l := startTFTP(t, &TFTPServer{})
 	host, port := l.addr.IP.String(), fmt.Sprint(l.addr.Port)
+	url := "tftp://" + host + ":" + port + "/snponly.efi"
 	for _, client := range [][]string{
-		{"curl", "-sS", "--max-time", "20", "-o", "OUT", "tftp://" + host + ":" + port + "/snponly.efi"},
-		{"curl", "-sS", "--max-time", "20", "--tftp-blksize", "1468", "-o", "OUT", "tftp://" + host + ":" + port + "/snponly.efi"},
-		{"curl", "-sS", "--max-time", "20", "--tftp-no-options", "-o", "OUT", "tftp://" + host + ":" + port + "/snponly.efi"},
+		{"curl", "-sS", "--max-time", "20", "-o", "OUT", url},
+		{"curl", "-sS", "--max-time", "20", "--tftp-blksize", "1468", "-o", "OUT", url},
+		{"curl", "-sS", "--max-time", "20", "--tftp-no-options", "-o", "OUT", url},
 		{"atftp", "--option", "blksize 1428", "--option", "tsize", "-g", "-r", "snponly.efi", "-l", "OUT", host, port},
 		{"atftp", "--option", "windowsize 8", "-g", "-r", "snponly.efi", "-l", "OUT", host, port},
 		{"tftp", "-4", "-m", "binary", host, port, "-c", "get", "snponly.efi", "OUT"},

@@ -55,7 +55,8 @@ type server struct {
 
 // Boot is the whole decision.
 func (s *server) Boot(_ context.Context, c pxe.Client) (pxe.Instruction, error) {
-	slog.Info("machine asks what to boot", "serial", c.Serial, "product", c.Product, "platform", c.Platform, "client", c.Remote)
+	slog.Info("machine asks what to boot", "serial", c.Serial, "product", c.Product, "platform", c.Platform,
+		"client", c.Remote)
 	k := pxe.Kernel{Kernel: "/artifacts/" + s.kernel, Args: s.args}
 	for _, name := range strings.FieldsFunc(s.initrds, func(r rune) bool { return r == ',' }) {
 		k.Initrds = append(k.Initrds, "/artifacts/"+name)

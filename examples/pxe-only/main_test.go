@@ -68,7 +68,7 @@ func TestMachineGetsItsNBPThenItsScriptThenItsKernel(t *testing.T) {
 	}, 20*time.Second, 10*time.Millisecond)
 	require.Equal(t, "ipxe", nbp.String())
 	script := fetch("http://" + s.http + "/boot/script?serial=ABC123&platform=efi")
-	require.Contains(t, script, fmt.Sprintf("kernel --name kernel http://%s/artifacts/vmlinuz initrd=initrd0 initrd=initrd1 quiet ||", s.http))
+	require.Contains(t, script, fmt.Sprintf("http://%s/artifacts/vmlinuz initrd=initrd0 initrd=initrd1 quiet ||", s.http))
 	require.Contains(t, script, fmt.Sprintf("initrd --name initrd1 http://%s/artifacts/b ||", s.http))
 	require.Equal(t, "kernel", fetch("http://"+s.http+"/artifacts/vmlinuz"))
 

@@ -35,7 +35,8 @@ func inNamespace(t *testing.T) bool {
 	const flag = "LODA_PXE_TEST_IN_NAMESPACE"
 	if os.Getenv(flag) == t.Name() {
 		for _, cmd := range []string{
-			"ip link set lo up", "ip tuntap add tap0 mode tap", "ip addr add " + rackServer + "/24 dev tap0", "ip link set tap0 up",
+			"ip link set lo up", "ip tuntap add tap0 mode tap",
+			"ip addr add " + rackServer + "/24 dev tap0", "ip link set tap0 up",
 		} {
 			words := strings.Fields(cmd)
 			out, err := exec.Command(words[0], words[1:]...).CombinedOutput()
@@ -43,6 +44,7 @@ func inNamespace(t *testing.T) bool {
 		}
 		return true
 	}
+	t.Parallel()
 	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v")
 	cmd.Env = append(os.Environ(), flag+"="+t.Name())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
