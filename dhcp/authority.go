@@ -303,8 +303,8 @@ func (t *talk) discover(ctx context.Context) (*dhcpv4.DHCPv4, error) {
 	return t.reply(ctx, dhcpv4.MessageTypeOffer, addr)
 }
 
-// allocate chooses and holds an address. In this order: the reservation; what the machine has or last had (RFC 2131 section
-// 4.3.1), or was offered; what it asks for, if free; the pool.
+// allocate chooses and holds an address. In this order: the reservation; what the machine has or last had (RFC 2131
+// section 4.3.1), or was offered; what it asks for, if free; the pool.
 func (t *talk) allocate(ctx context.Context) (netip.Addr, string, error) {
 	hold := t.cfg.OfferHold
 	wish := netip.Addr{}
@@ -449,7 +449,8 @@ func (t *talk) reboot(ctx context.Context, a netip.Addr) (*dhcpv4.DHCPv4, error)
 }
 
 // renew answers a machine that uses its address and wants to keep it (RFC 2131 section 4.3.2, RENEWING and REBINDING).
-// A machine in the pool that we have no record of is taken over: it had the address from us before the leases were lost.
+// A machine in the pool that we have no record of is taken over: it had the address from us before the leases were
+// lost.
 func (t *talk) renew(ctx context.Context, a netip.Addr) (*dhcpv4.DHCPv4, error) {
 	lease, leased, err := t.record(ctx)
 	if err != nil {

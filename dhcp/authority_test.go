@@ -76,7 +76,9 @@ func subnet(change func(*Subnet)) func(*AuthorityConfig) {
 	return func(c *AuthorityConfig) { change(&c.Subnets[0]) }
 }
 
-func (b *bench) send(kind dhcpv4.MessageType, mac net.HardwareAddr, change ...dhcpv4.Modifier) (*dhcpv4.DHCPv4, *Request, error) {
+func (b *bench) send(
+	kind dhcpv4.MessageType, mac net.HardwareAddr, change ...dhcpv4.Modifier,
+) (*dhcpv4.DHCPv4, *Request, error) {
 	b.t.Helper()
 	p, err := dhcpv4.New(append([]dhcpv4.Modifier{
 		dhcpv4.WithHwAddr(mac), dhcpv4.WithMessageType(kind), dhcpv4.WithTransactionID(dhcpv4.TransactionID{1, 2, 3, 4}),
@@ -129,7 +131,9 @@ func (b *bench) offer(mac net.HardwareAddr, change ...dhcpv4.Modifier) netip.Add
 	return fromIP(b.answer(dhcpv4.MessageTypeOffer, dhcpv4.MessageTypeDiscover, mac, change...).YourIPAddr)
 }
 
-func (b *bench) take(want dhcpv4.MessageType, mac net.HardwareAddr, a netip.Addr, change ...dhcpv4.Modifier) *dhcpv4.DHCPv4 {
+func (b *bench) take(
+	want dhcpv4.MessageType, mac net.HardwareAddr, a netip.Addr, change ...dhcpv4.Modifier,
+) *dhcpv4.DHCPv4 {
 	b.t.Helper()
 	return b.answer(want, dhcpv4.MessageTypeRequest, mac, append([]dhcpv4.Modifier{asks(a), names(gateway)}, change...)...)
 }
@@ -709,7 +713,8 @@ func TestWhatIsNotForAServerIsIgnored(t *testing.T) {
 	b.silence(dhcpv4.MessageTypeAck, alice)
 	b.silence(dhcpv4.MessageType(77), alice)
 	b.silence(dhcpv4.MessageTypeRequest, alice)
-	require.Contains(t, b.silence(dhcpv4.MessageTypeNone, alice, dhcpv4.WithoutOption(dhcpv4.OptionDHCPMessageType)), "BOOTP")
+	bootp := dhcpv4.WithoutOption(dhcpv4.OptionDHCPMessageType)
+	require.Contains(t, b.silence(dhcpv4.MessageTypeNone, alice, bootp), "BOOTP")
 	b.silence(dhcpv4.MessageTypeDiscover, net.HardwareAddr{0, 0, 0, 0, 0, 0})
 	b.silence(dhcpv4.MessageTypeDiscover, net.HardwareAddr{1, 0, 0, 0, 0, 0})
 	b.silence(dhcpv4.MessageTypeDiscover, net.HardwareAddr{2, 0, 0, 0, 0, 0, 0, 0})
@@ -736,7 +741,8 @@ func TestReplyFitsWhatTheClientCanTake(t *testing.T) {
 		s.NTP = []netip.Addr{ip("10.0.0.1"), ip("10.0.0.2"), ip("10.0.0.3")}
 	})
 	b := newBench(t, long, func(c *AuthorityConfig) { c.Boot = BootFiles{} })
-	p := b.answer(dhcpv4.MessageTypeOffer, dhcpv4.MessageTypeDiscover, alice, raw(93, 0, 0), raw(60, []byte("PXEClient")...))
+	p := b.answer(dhcpv4.MessageTypeOffer, dhcpv4.MessageTypeDiscover, alice, raw(93, 0, 0),
+		raw(60, []byte("PXEClient")...))
 	require.LessOrEqual(t, len(p.ToBytes()), 576-28)
 	require.Equal(t, "undionly.kpxe", p.BootFileName)
 	require.False(t, p.Options.Has(dhcpv4.OptionBootfileName), "the first to go: the header says it already")

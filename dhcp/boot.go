@@ -12,8 +12,8 @@ import (
 // A Booter says what a machine boots. It is asked for each DISCOVER, REQUEST and INFORM of a client that wants to be
 // netbooted, several times in one boot, and must answer the same each time. It must be safe for concurrent use.
 //
-// nil, nil means: an address, but nothing to boot. An error means silence: the firmware will ask again, whereas an answer
-// without a boot file would send it to its disk.
+// nil, nil means: an address, but nothing to boot. An error means silence: the firmware will ask again, whereas an
+// answer without a boot file would send it to its disk.
 type Booter interface {
 	Boot(ctx context.Context, req BootRequest) (*Boot, error)
 }

@@ -27,9 +27,9 @@ type BootFiles struct {
 	HTTP string
 	// Script is what iPXE is told to load: http://{server}/boot.ipxe.
 	Script string
-	// UserClass, if set, is what the iPXE of these files sends as its user class. An iPXE without it, such as the one in
-	// a NIC's ROM, is then made to load that file first, by a full tftp:// URL, which is the only form that every ROM's
-	// iPXE accepts. If it is empty, each iPXE is given the Script at once.
+	// UserClass, if set, is what the iPXE of these files sends as its user class. An iPXE without it, such as the one
+	// in a NIC's ROM, is then made to load that file first, by a full tftp:// URL, which is the only form that every
+	// ROM's iPXE accepts. If it is empty, each iPXE is given the Script at once.
 	UserClass string
 }
 

@@ -1,3 +1,5 @@
+//go:build linux
+
 package dhcp_test
 
 import (
@@ -87,22 +89,10 @@ func TestDhclientGetsALeaseAndRemembersItAfterAReboot(t *testing.T) {
 	r := newRack(t, 1)
 	d := r.server.serve(setup{Interfaces: []string{"br0"}, Subnets: []dhcp.Subnet{rackSubnet()}})
 	dir := t.TempDir()
-	db := filepath.Join(dir, "leases")
-	script := filepath.Join(dir, "script")
-	require.NoError(t, os.WriteFile(script, []byte("#!/bin/sh\nexit 0\n"), 0o755))
-	run := func() {
-		cmd := exec.Command("ip", "netns", "exec", r.clients[0].name, "dhclient", "-4", "-1", "-lf", db, "-sf", script,
-			"-cf", "/dev/null", "-pf", filepath.Join(dir, "pid"), "eth0")
-		out, err := cmd.CombinedOutput()
-		require.NoError(t, err, "%s", out)
-		pid := strings.TrimSpace(must(t, "cat", filepath.Join(dir, "pid")))
-		must(t, "kill", pid)
-	}
-	run()
-	first := d.exchange(line{Asked: request, Answered: acked, Reason: "took our offer"})
-	run()
-	again := d.exchange(line{Asked: request, Answered: acked, Reason: "after a reboot"})
-	require.Equal(t, first.Addr, again.Addr)
+	first := r.clients[0].dhclient(dir, "")
+	d.exchange(line{Asked: request, Answered: acked, Reason: "took our offer"})
+	require.Equal(t, first, r.clients[0].dhclient(dir, ""))
+	d.exchange(line{Asked: request, Answered: acked, Reason: "after a reboot"})
 }
 
 // The five introduce themselves as the five stages of an installation do: by another client identifier each.
@@ -118,7 +108,7 @@ func TestFiveRealClientsOfOneMachineKeepOneAddress(t *testing.T) {
 		c.udhcpc("-x", "0x3d:00112233445566")["ip"], // some other
 	}
 	c.run("ip", "addr", "flush", "dev", "eth0")
-	addrs = append(addrs, c.dhclientOnce("send dhcp-client-identifier \"installer\";"))
+	addrs = append(addrs, c.dhclient(t.TempDir(), "send dhcp-client-identifier \"installer\";"))
 	ack := c.dora(t, mac(0), dhcpv4.WithOption(dhcpv4.OptClientIdentifier([]byte("\xff\x00\x00\x00\x01duid"))))
 	addrs = append(addrs, ack.YourIPAddr.String())
 
@@ -131,21 +121,21 @@ func TestFiveRealClientsOfOneMachineKeepOneAddress(t *testing.T) {
 	}
 }
 
-func (s *space) dhclientOnce(config string) string {
+// dhclient gets a lease, is killed, and leaves its lease file in dir. It does not touch the interface.
+func (s *space) dhclient(dir, config string) string {
 	s.t.Helper()
-	dir := s.t.TempDir()
 	file := func(name, content string, mode os.FileMode) string {
 		path := filepath.Join(dir, name)
 		require.NoError(s.t, os.WriteFile(path, []byte(content), mode))
 		return path
 	}
-	told := filepath.Join(dir, "told")
-	script := file("script", "#!/bin/sh\n[ -n \"$new_ip_address\" ] && echo $new_ip_address > "+told+"\nexit 0\n", 0o755)
-	pid := filepath.Join(dir, "pid")
-	s.run("dhclient", "-4", "-1", "-lf", file("leases", "", 0o644), "-cf", file("conf", config+"\n", 0o644),
-		"-sf", script, "-pf", pid, "eth0")
-	must(s.t, "kill", strings.TrimSpace(must(s.t, "cat", pid)))
-	return strings.TrimSpace(must(s.t, "cat", told))
+	cmd, out := s.start(nil, "dhclient", "-4", "-1", "-d", "-lf", filepath.Join(dir, "leases"),
+		"-cf", file("conf", config+"\n", 0o644), "-pf", filepath.Join(dir, "pid"),
+		"-sf", file("script", "#!/bin/sh\n[ -n \"$new_ip_address\" ] && echo address=$new_ip_address\nexit 0\n", 0o755), "eth0")
+	line := out.wait(s.t, "dhclient's lease", func(l string) bool { return strings.HasPrefix(l, "address=") })
+	require.NoError(s.t, cmd.Process.Kill())
+	<-out.done
+	return strings.TrimPrefix(line, "address=")
 }
 
 // dora goes the whole way with the client that bootOS uses.
@@ -162,7 +152,8 @@ func (s *space) tryDora(hw string, change ...dhcpv4.Modifier) (*nclient4.Lease, 
 	}
 	var client *nclient4.Client
 	s.inside(func() {
-		client, err = nclient4.New("eth0", nclient4.WithHWAddr(addr), nclient4.WithTimeout(2*time.Second), nclient4.WithRetry(5))
+		client, err = nclient4.New("eth0", nclient4.WithHWAddr(addr), nclient4.WithTimeout(2*time.Second),
+			nclient4.WithRetry(5))
 	})
 	if err != nil {
 		return nil, err
@@ -280,6 +271,14 @@ echo "event=$1"
 	r.daemon.exchange(line{Asked: request, Answered: acked, Addr: leased, Reason: "renewed", To: leased + ":68"})
 }
 
+func rack8() dhcp.Subnet {
+	return dhcp.Subnet{
+		Name: "rack-8", Prefix: netip.MustParsePrefix("10.8.0.0/24"),
+		Pool:    dhcp.Range{First: netip.MustParseAddr("10.8.0.2"), Last: netip.MustParseAddr("10.8.0.200")},
+		Unknown: dhcp.UnknownLease,
+	}
+}
+
 func TestTwoServersForTwoInterfacesOfOneHost(t *testing.T) {
 	need.Root(t)
 	need.Command(t, "ip", "sysctl", "udhcpc")
@@ -288,11 +287,8 @@ func TestTwoServersForTwoInterfacesOfOneHost(t *testing.T) {
 	cable(t, host, "r0", right, "eth0")
 	host.run("ip", "addr", "add", "10.7.0.1/24", "dev", "l0")
 	host.run("ip", "addr", "add", "10.8.0.1/24", "dev", "r0")
-	other := rackSubnet()
-	other.Name, other.Prefix, other.Router = "rack-8", netip.MustParsePrefix("10.8.0.0/24"), netip.MustParseAddr("10.8.0.1")
-	other.Pool = dhcp.Range{First: netip.MustParseAddr("10.8.0.2"), Last: netip.MustParseAddr("10.8.0.200")}
 	a := host.serve(setup{Interfaces: []string{"l0"}, Subnets: []dhcp.Subnet{rackSubnet()}})
-	b := host.serve(setup{Interfaces: []string{"r0"}, Subnets: []dhcp.Subnet{other}})
+	b := host.serve(setup{Interfaces: []string{"r0"}, Subnets: []dhcp.Subnet{rack8()}})
 
 	require.Contains(t, right.udhcpc()["ip"], "10.8.0.")
 	require.Contains(t, left.udhcpc()["ip"], "10.7.0.")
@@ -311,10 +307,7 @@ func TestOneServerForSeveralInterfaces(t *testing.T) {
 	cable(t, host, "r0", right, "eth0")
 	host.run("ip", "addr", "add", "10.7.0.1/24", "dev", "l0")
 	host.run("ip", "addr", "add", "10.8.0.1/24", "dev", "r0")
-	other := rackSubnet()
-	other.Name, other.Prefix, other.Router = "rack-8", netip.MustParsePrefix("10.8.0.0/24"), netip.MustParseAddr("10.8.0.1")
-	other.Pool = dhcp.Range{First: netip.MustParseAddr("10.8.0.2"), Last: netip.MustParseAddr("10.8.0.200")}
-	host.serve(setup{Subnets: []dhcp.Subnet{rackSubnet(), other}}) // no interfaces named: all that have an address
+	host.serve(setup{Subnets: []dhcp.Subnet{rackSubnet(), rack8()}}) // no interfaces named: all that have an address
 	require.Contains(t, right.udhcpc()["ip"], "10.8.0.")
 	require.Contains(t, left.udhcpc()["ip"], "10.7.0.")
 }

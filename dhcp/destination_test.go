@@ -12,6 +12,9 @@ func TestReplyIsSentWhereRFC2131Says(t *testing.T) {
 	relayed := dhcpv4.WithGatewayIP(toIP(ip("10.9.0.1")))
 	flag := dhcpv4.WithBroadcast(true)
 	sourcePort := dhcpv4.WithOption(dhcpv4.OptRelayAgentInfo(dhcpv4.OptGeneric(dhcpv4.RelaySourcePortSubOption, nil)))
+	everybody := to("255.255.255.255:68", "ff:ff:ff:ff:ff:ff")
+	relay := to("10.9.0.1:67", "")
+	client := has(ip("10.7.0.5"))
 	offer, ack, nak := dhcpv4.MessageTypeOffer, dhcpv4.MessageTypeAck, dhcpv4.MessageTypeNak
 	for name, c := range map[string]struct {
 		sent  []dhcpv4.Modifier
@@ -20,20 +23,21 @@ func TestReplyIsSentWhereRFC2131Says(t *testing.T) {
 		given string
 		want  Destination
 	}{
-		"relay":                              {[]dhcpv4.Modifier{relayed}, 67, offer, "10.9.0.5", to("10.9.0.1:67", "")},
-		"relay, whatever the broadcast flag": {[]dhcpv4.Modifier{relayed, flag}, 67, offer, "10.9.0.5", to("10.9.0.1:67", "")},
-		"relay, NAK":                         {[]dhcpv4.Modifier{relayed}, 67, nak, "", to("10.9.0.1:67", "")},
-		"relay, renewing":                    {[]dhcpv4.Modifier{relayed, has(ip("10.9.0.5"))}, 67, ack, "10.9.0.5", to("10.9.0.1:67", "")},
-		"relay with a port of its own":       {[]dhcpv4.Modifier{relayed, sourcePort}, 67, offer, "10.9.0.5", to("10.9.0.1:1067", "")},
-		"new client":                         {nil, 67, offer, "10.7.0.5", to("10.7.0.5:68", alice.String())},
-		"new client that wants broadcast":    {[]dhcpv4.Modifier{flag}, 67, ack, "10.7.0.5", to("255.255.255.255:68", "ff:ff:ff:ff:ff:ff")},
-		"NAK":                                {nil, 67, nak, "", to("255.255.255.255:68", "ff:ff:ff:ff:ff:ff")},
-		"NAK to a client with an address":    {[]dhcpv4.Modifier{has(ip("10.7.0.5"))}, 67, nak, "", to("255.255.255.255:68", "ff:ff:ff:ff:ff:ff")},
-		"renewing":                           {[]dhcpv4.Modifier{has(ip("10.7.0.5"))}, 67, ack, "10.7.0.5", to("10.7.0.5:68", "")},
-		"renewing with the broadcast flag":   {[]dhcpv4.Modifier{has(ip("10.7.0.5")), flag}, 67, ack, "10.7.0.5", to("10.7.0.5:68", "")},
-		"INFORM":                             {[]dhcpv4.Modifier{has(ip("10.7.0.5"))}, 67, ack, "", to("10.7.0.5:68", "")},
-		"INFORM without an address":          {nil, 67, ack, "", to("255.255.255.255:68", "ff:ff:ff:ff:ff:ff")},
-		"boot server request":                {[]dhcpv4.Modifier{has(ip("10.7.0.5"))}, 4011, ack, "", to("10.7.0.77:1067", "")},
+		"relay":                              {[]dhcpv4.Modifier{relayed}, 67, offer, "10.9.0.5", relay},
+		"relay, whatever the broadcast flag": {[]dhcpv4.Modifier{relayed, flag}, 67, offer, "10.9.0.5", relay},
+		"relay, NAK":                         {[]dhcpv4.Modifier{relayed}, 67, nak, "", relay},
+		"relay, renewing":                    {[]dhcpv4.Modifier{relayed, has(ip("10.9.0.5"))}, 67, ack, "10.9.0.5", relay},
+		"relay with a port of its own": {[]dhcpv4.Modifier{relayed, sourcePort}, 67, offer, "10.9.0.5",
+			to("10.9.0.1:1067", "")},
+		"new client":                       {nil, 67, offer, "10.7.0.5", to("10.7.0.5:68", alice.String())},
+		"new client that wants broadcast":  {[]dhcpv4.Modifier{flag}, 67, ack, "10.7.0.5", everybody},
+		"NAK":                              {nil, 67, nak, "", everybody},
+		"NAK to a client with an address":  {[]dhcpv4.Modifier{client}, 67, nak, "", everybody},
+		"renewing":                         {[]dhcpv4.Modifier{client}, 67, ack, "10.7.0.5", to("10.7.0.5:68", "")},
+		"renewing with the broadcast flag": {[]dhcpv4.Modifier{client, flag}, 67, ack, "10.7.0.5", to("10.7.0.5:68", "")},
+		"INFORM":                           {[]dhcpv4.Modifier{client}, 67, ack, "", to("10.7.0.5:68", "")},
+		"INFORM without an address":        {nil, 67, ack, "", everybody},
+		"boot server request":              {[]dhcpv4.Modifier{client}, 4011, ack, "", to("10.7.0.77:1067", "")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, err := dhcpv4.New(append([]dhcpv4.Modifier{dhcpv4.WithHwAddr(alice)}, c.sent...)...)

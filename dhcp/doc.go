@@ -3,9 +3,9 @@
 // It has two halves that know each other only through one small interface. A [Responder] decides: it gets a packet and
 // how the packet came, and returns the answer, or nothing. It never touches a socket, so a test calls it with a struct
 // and looks at what comes back. A [Server] does the rest: one set of sockets per interface, the addressing of answers
-// (RFC 2131 section 4.1: relay, unicast, broadcast, and Ethernet unicast to a client that has no address yet), a bounded
-// queue that loses the cheapest packets first in a boot storm, a deadline for each request, and an [Exchange] for
-// everything that was asked, answered, or left unanswered, with the reason.
+// (RFC 2131 section 4.1: relay, unicast, broadcast, and Ethernet unicast to a client that has no address yet), a
+// bounded queue that loses the cheapest packets first in a boot storm, a deadline for each request, and an [Exchange]
+// for everything that was asked, answered, or left unanswered, with the reason.
 //
 // The ready-made responder is the [Authority]: it leases addresses in one or several [Subnet]s.
 //

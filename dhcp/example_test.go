@@ -56,7 +56,8 @@ func ExampleAuthority_Respond() {
 		log.Fatal(err)
 	}
 	for _, mac := range []net.HardwareAddr{{0x52, 0x54, 0, 0x12, 0x34, 0x56}, {0x52, 0x54, 0, 0xff, 0xff, 0xff}} {
-		packet, err := dhcpv4.NewDiscovery(mac, dhcpv4.WithOption(dhcpv4.OptClassIdentifier("PXEClient:Arch:00007:UNDI:003016")))
+		packet, err := dhcpv4.NewDiscovery(mac,
+			dhcpv4.WithOption(dhcpv4.OptClassIdentifier("PXEClient:Arch:00007:UNDI:003016")))
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -86,7 +87,8 @@ func ExampleResponderFunc() {
 		return authority.Respond(ctx, req)
 	})
 
-	packet, _ := dhcpv4.NewDiscovery(net.HardwareAddr{2, 0, 0, 0, 0, 1}, dhcpv4.WithOption(dhcpv4.OptClassIdentifier("phone")))
+	packet, _ := dhcpv4.NewDiscovery(net.HardwareAddr{2, 0, 0, 0, 0, 1},
+		dhcpv4.WithOption(dhcpv4.OptClassIdentifier("phone")))
 	_, err := noPhones.Respond(context.Background(), &dhcp.Request{Packet: packet})
 	fmt.Println(err)
 	// Output: ignored: phones have a server of their own

@@ -57,8 +57,8 @@ type Exchange struct {
 	Request, Reply *dhcpv4.DHCPv4
 }
 
-// String is one English sentence, for a timeline: `iPXE sent DISCOVER, got OFFER of 10.7.0.5 (the machine's lease), boot
-// file http://10.7.0.1:8080/boot.ipxe`.
+// String is one English sentence, for a timeline: `iPXE sent DISCOVER, got OFFER of 10.7.0.5 (the machine's lease),
+// boot file http://10.7.0.1:8080/boot.ipxe`.
 func (e Exchange) String() string {
 	s := fmt.Sprintf("%s sent %s", e.Stage, e.Asked)
 	if e.Relay.IsValid() {

@@ -138,8 +138,8 @@ func (l *link) receive() (*Request, []byte, error) {
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return nil, nil, err
 		}
-		// A socket that is bound to an interface that was deleted, and perhaps made anew under the same name (a bridge, a
-		// bond, a tap), waits for ever without an error.
+		// A socket that is bound to an interface that was deleted, and perhaps made anew under the same name (a bridge,
+		// a bond, a tap), waits for ever without an error.
 		if now, err := net.InterfaceByName(l.name); err == nil && now.Index != ifi.Index {
 			if err := l.open(); err != nil {
 				return nil, nil, err
@@ -204,8 +204,8 @@ func (l *link) send(data []byte, from netip.Addr, to Destination) error {
 		_, err := l.udp.WriteTo(data, cm, net.UDPAddrFromAddrPort(to.Addr))
 		return err
 	}
-	// Broadcasts take this way, too: the kernel would leave the UDP checksum to the (virtual) hardware, and clients that
-	// read raw packets drop those with a wrong one.
+	// Broadcasts take this way, too: the kernel would leave the UDP checksum to the (virtual) hardware, and clients
+	// that read raw packets drop those with a wrong one.
 	frame := datagram(from, l.port, to.Addr, data)
 	_, err := l.raw.WriteTo(frame, &packet.Addr{HardwareAddr: to.MAC})
 	return err

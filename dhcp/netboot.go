@@ -14,16 +14,16 @@ const (
 	optIPXE = dhcpv4.GenericOptionCode(175) // iPXE encapsulated options (https://ipxe.org/howto/dhcpd)
 )
 
-// noProxyDHCP is iPXE's setting no-pxedhcp (tag 176 in option 175) set to one: do not wait three seconds for a ProxyDHCP
-// server, there is none.
+// noProxyDHCP is iPXE's setting no-pxedhcp (tag 176 in option 175) set to one: do not wait three seconds for a
+// ProxyDHCP server, there is none.
 var noProxyDHCP = []byte{0xb0, 1, 1}
 
-// ParseBootRequest describes a client that wants to be netbooted. ok is false for all others: those that send neither an
-// architecture (option 93) nor a vendor class of PXE or UEFI HTTP boot (option 60) nor iPXE's user class or options (77,
-// 175). Subnet, Addr and Server are left empty.
+// ParseBootRequest describes a client that wants to be netbooted. ok is false for all others: those that send neither
+// an architecture (option 93) nor a vendor class of PXE or UEFI HTTP boot (option 60) nor iPXE's user class or options
+// (77, 175). Subnet, Addr and Server are left empty.
 //
-// It is lenient, because firmware is not strict: option 94, which the PXE specification demands, is not looked at, and a
-// malformed option 97 is as good as none.
+// It is lenient, because firmware is not strict: option 94, which the PXE specification demands, is not looked at, and
+// a malformed option 97 is as good as none.
 func ParseBootRequest(p *dhcpv4.DHCPv4) (req BootRequest, ok bool) {
 	req.MAC = p.ClientHWAddr
 	req.VendorClass = printable(p.Options.Get(dhcpv4.OptionClassIdentifier))
@@ -47,8 +47,9 @@ func ParseBootRequest(p *dhcpv4.DHCPv4) (req BootRequest, ok bool) {
 	return req, req.PXEClient || req.HTTPClient || req.IPXE || p.Options.Has(dhcpv4.OptionClientSystemArchitectureType)
 }
 
-// userClass accepts what RFC 3004 says, a list of strings that are each preceded by their length, and what iPXE and many
-// others do: raw text. The two can hardly be confused, as no length is a printable character of a short class name.
+// userClass accepts what RFC 3004 says, a list of strings that are each preceded by their length, and what iPXE and
+// many others do: raw text. The two can hardly be confused, as no length is a printable character of a short class
+// name.
 func userClass(b []byte) []string {
 	if len(b) == 0 {
 		return nil

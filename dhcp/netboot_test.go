@@ -14,7 +14,9 @@ import (
 
 // What firmware sends; efiROM is that of OVMF, ipxeBIOS that of Debian's iPXE.
 var (
-	machineID = append([]byte{0}, 0x4c, 0x4c, 0x45, 0x44, 0, 0x4b, 0x30, 0x10, 0x80, 0x48, 0xb4, 0xc0, 0x4f, 0x33, 0x4d, 0x32)
+	machineID = []byte{
+		0, 0x4c, 0x4c, 0x45, 0x44, 0, 0x4b, 0x30, 0x10, 0x80, 0x48, 0xb4, 0xc0, 0x4f, 0x33, 0x4d, 0x32,
+	}
 
 	biosROM = []dhcpv4.Modifier{
 		raw(60, []byte("PXEClient:Arch:00000:UNDI:002001")...), raw(93, 0, 0), raw(94, 1, 2, 1), raw(97, machineID...),
@@ -32,6 +34,8 @@ var (
 		raw(175, 0xb1, 5, 1, 0x1a, 0xf4, 0x10, 0, 0x13, 1, 1, 0xeb, 3, 1, 0x15, 1),
 	}
 )
+
+func class(s string) dhcpv4.Modifier { return dhcpv4.WithOption(dhcpv4.OptClassIdentifier(s)) }
 
 func netboots(b Booter) func(*AuthorityConfig) { return func(c *AuthorityConfig) { c.Boot = b } }
 
@@ -56,8 +60,8 @@ func TestEachArchitectureIsToldItsFile(t *testing.T) {
 		"a list: the first that we have": {arch(0, 12, 0, 7, 0, 0), "snponly.efi"},
 		"UEFI HTTP x64":                  {httpROM, "http://10.7.0.1/boot/snponly.efi"},
 		"UEFI HTTP arm64":                {arch(0, 19), "http://10.7.0.1/boot/snponly-arm64.efi"},
-		"UEFI HTTP that says 7":          {[]dhcpv4.Modifier{raw(60, []byte("HTTPClient:Arch:00007")...), raw(93, 0, 7)}, "http://10.7.0.1/boot/snponly.efi"},
-		"arch in option 60 only":         {[]dhcpv4.Modifier{raw(60, []byte("PXEClient:Arch:00007:UNDI:003016")...)}, "snponly.efi"},
+		"UEFI HTTP that says 7":          {[]dhcpv4.Modifier{class("HTTPClient:Arch:00007"), raw(93, 0, 7)}, "http://10.7.0.1/boot/snponly.efi"},
+		"arch in option 60 only":         {[]dhcpv4.Modifier{class("PXEClient:Arch:00007:UNDI:003016")}, "snponly.efi"},
 		"iPXE on BIOS":                   {ipxeBIOS, "http://10.7.0.1/boot.ipxe"},
 		"iPXE on EFI":                    {plus(efiROM, raw(77, []byte("iPXE")...)), "http://10.7.0.1/boot.ipxe"},
 	} {
@@ -76,7 +80,7 @@ func TestEachArchitectureIsToldItsFile(t *testing.T) {
 
 func TestArchitectureWithoutAFileGetsAnAddressOnly(t *testing.T) {
 	b := newBench(t, netboots(BootFiles{}))
-	for _, sent := range [][]dhcpv4.Modifier{{raw(93, 0, 12)}, {raw(93)}, {raw(93, 7)}, {raw(60, []byte("PXEClient:Arch:x")...)}} {
+	for _, sent := range [][]dhcpv4.Modifier{{raw(93, 0, 12)}, {raw(93)}, {raw(93, 7)}, {class("PXEClient:Arch:x")}} {
 		p := b.answer(dhcpv4.MessageTypeOffer, dhcpv4.MessageTypeDiscover, alice, sent...)
 		require.Empty(t, p.BootFileName)
 		require.True(t, p.ServerIPAddr.IsUnspecified())
@@ -167,11 +171,14 @@ func TestMachineIDIsMirroredIfItIsOne(t *testing.T) {
 
 func TestIPXEIsRecognisedByRawAndByRFC3004UserClassAndByItsOptions(t *testing.T) {
 	for name, sent := range map[string]dhcpv4.Modifier{
-		"raw":                                   raw(77, []byte("iPXE")...),
-		"RFC 3004":                              raw(77, []byte("\x04iPXE")...),
-		"RFC 3004 list":                         raw(77, []byte("\x03abc\x04iPXE")...),
-		"option 175":                            raw(175, 0xeb, 3, 1, 0x15, 1),
-		"after a script set a class of its own": func(p *dhcpv4.DHCPv4) { raw(77, []byte("loda")...)(p); raw(175, 0x13, 1, 1)(p) },
+		"raw":           raw(77, []byte("iPXE")...),
+		"RFC 3004":      raw(77, []byte("\x04iPXE")...),
+		"RFC 3004 list": raw(77, []byte("\x03abc\x04iPXE")...),
+		"option 175":    raw(175, 0xeb, 3, 1, 0x15, 1),
+		"option 175 after a script set a class of its own": func(p *dhcpv4.DHCPv4) {
+			raw(77, []byte("loda")...)(p)
+			raw(175, 0x13, 1, 1)(p)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, netboots(BootFiles{Script: "http://{server}:8080/s?m=1"}))

@@ -130,12 +130,12 @@ func (p *pool) usable(a netip.Addr, self netip.Addr) bool {
 	return p.subnet.Pool.Contains(a) && a != self && !p.subnet.infrastructure(a)
 }
 
-// take finds an address for mac and holds it. In this order: an address that nobody ever had, beginning with the hash of
-// mac; the one whose lease ran out longest ago; the one whose offer was not used for longest, if that is at least
+// take finds an address for mac and holds it. In this order: an address that nobody ever had, beginning with the hash
+// of mac; the one whose lease ran out longest ago; the one whose offer was not used for longest, if that is at least
 // patience ago. skip says which addresses are known to be reserved for others.
-func (p *pool) take(mac hwaddr, self netip.Addr, now time.Time, hold, patience time.Duration, skip map[netip.Addr]bool) (
-	a netip.Addr, ok bool,
-) {
+func (p *pool) take(
+	mac hwaddr, self netip.Addr, now time.Time, hold, patience time.Duration, skip map[netip.Addr]bool,
+) (a netip.Addr, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var expired, stale netip.Addr

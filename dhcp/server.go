@@ -234,7 +234,7 @@ func (s *Server) Serve(ctx context.Context) error {
 		})
 	}
 	for _, l := range links {
-		readers.Go(func() { s.read(ctx, l, q) })
+		readers.Go(func() { s.read(ctx, l, q, observations) })
 	}
 
 	<-ctx.Done()
@@ -261,7 +261,7 @@ func positive(n, otherwise int) int {
 }
 
 // read receives from one link until ctx ends. An interface that goes away is waited for.
-func (s *Server) read(ctx context.Context, l *link, q *queue) {
+func (s *Server) read(ctx context.Context, l *link, q *queue, observations chan<- Exchange) {
 	const pause = time.Second
 	for ctx.Err() == nil {
 		req, data, err := l.receive()
@@ -297,6 +297,9 @@ func (s *Server) read(ctx context.Context, l *link, q *queue) {
 		} else {
 			s.count(droppedOthers)
 		}
+		e := newExchange(dropped.req)
+		e.Reason = "dropped, as too many others were waiting; the server is overloaded"
+		s.observe(e, observations)
 		if s.mayRepeat("queue", req.Time) {
 			s.log().Warn("dhcp: more requests than can be answered, dropping some", "queued", positive(s.Queue, DefaultQueue),
 				"dropped_discovers", s.stats[droppedDiscovers].Load(), "dropped_others", s.stats[droppedOthers].Load())
@@ -307,25 +310,9 @@ func (s *Server) read(ctx context.Context, l *link, q *queue) {
 // work answers one request.
 func (s *Server) work(j job, observations chan<- Exchange) {
 	req := j.req
-	e := Exchange{
-		Time: req.Time, Interface: req.Interface, MAC: req.Packet.ClientHWAddr,
-		UUID:  uuid(req.Packet.Options.Get(dhcpv4.OptionClientMachineIdentifier)),
-		Asked: req.Packet.MessageType(), Stage: stageOf(req.Packet), Relay: fromIP(req.Packet.GatewayIPAddr),
-		Addr:    firstValid(fromIP(req.Packet.Options.Get(dhcpv4.OptionRequestedIPAddress)), fromIP(req.Packet.ClientIPAddr)),
-		Request: req.Packet,
-	}
+	e := newExchange(req)
 	log := s.log().With("interface", e.Interface, "mac", e.MAC.String(), "asked", e.Asked.String())
-	defer func() {
-		e.Duration = time.Since(e.Time)
-		if s.Observe == nil {
-			return
-		}
-		select {
-		case observations <- e:
-		default:
-			s.count(droppedObservations)
-		}
-	}()
+	defer func() { s.observe(e, observations) }()
 
 	timeout := s.Timeout
 	if timeout <= 0 {
@@ -386,6 +373,31 @@ func (s *Server) work(j job, observations chan<- Exchange) {
 	}
 }
 
+// newExchange is what is known of an exchange before it is answered.
+func newExchange(req *Request) Exchange {
+	p := req.Packet
+	return Exchange{
+		Time: req.Time, Interface: req.Interface, MAC: p.ClientHWAddr,
+		UUID:  uuid(p.Options.Get(dhcpv4.OptionClientMachineIdentifier)),
+		Asked: p.MessageType(), Stage: stageOf(p), Relay: fromIP(p.GatewayIPAddr),
+		Addr:    firstValid(fromIP(p.Options.Get(dhcpv4.OptionRequestedIPAddress)), fromIP(p.ClientIPAddr)),
+		Request: p,
+	}
+}
+
+// observe hands an exchange that has ended to Observe, without ever waiting for it.
+func (s *Server) observe(e Exchange, observations chan<- Exchange) {
+	if s.Observe == nil {
+		return
+	}
+	e.Duration = time.Since(e.Time)
+	select {
+	case observations <- e:
+	default:
+		s.count(droppedObservations)
+	}
+}
+
 // respond calls the responder and survives it.
 func (s *Server) respond(ctx context.Context, req *Request) (reply *dhcpv4.DHCPv4, err error) {
 	defer func() {
@@ -426,8 +438,8 @@ func newQueue(max int) *queue {
 	return q
 }
 
-// push appends j. If the queue was full, full is true and dropped is what it cost: the oldest DHCPDISCOVER, which may be
-// j itself, else the oldest of all.
+// push appends j. If the queue was full, full is true and dropped is what it cost: the oldest DHCPDISCOVER, which may
+// be j itself, else the oldest of all.
 func (q *queue) push(j job) (dropped job, full bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -153,7 +153,8 @@ func TestManyMachinesAtOnceGetDifferentAddresses(t *testing.T) {
 				if err != nil {
 					panic(err)
 				}
-				reply, err := b.authority.Respond(context.Background(), &Request{Packet: p, Local: gateway, Broadcast: true, Time: start})
+				reply, err := b.authority.Respond(context.Background(),
+					&Request{Packet: p, Local: gateway, Broadcast: true, Time: start})
 				if err != nil {
 					t.Error(err)
 					return p
