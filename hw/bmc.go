@@ -84,7 +84,8 @@ func (t *tree) bmcDriver(b *BMC) unknowns {
 	}()
 	select {
 	case a := <-done:
-		b.Firmware, b.ManufacturerID, b.ProductID = a.values["firmware"], a.values["manufacturer_id"], a.values["product_id"]
+		b.Firmware, b.ManufacturerID, b.ProductID = a.values["firmware"], a.values["manufacturer_id"],
+			a.values["product_id"]
 		b.GUID = a.values["guid"]
 		if v := a.values["ipmi"]; v != "" {
 			b.IPMI = v

@@ -77,7 +77,8 @@ func (t *tree) cpus(sm *smbiosTables) ([]CPU, unknowns) {
 // socketCPU is a CPU of which only the firmware tells.
 func socketCPU(s structure, why string) CPU {
 	var u unknowns
-	c := CPU{Socket: s.str(&u, "socket", 0x04), Vendor: s.partStr(&u, "vendor", 0x07), Model: s.partStr(&u, "model", 0x10),
+	c := CPU{Socket: s.str(&u, "socket", 0x04), Vendor: s.partStr(&u, "vendor", 0x07), Model: s.partStr(&u,
+		"model", 0x10),
 		Serial: s.partStr(&u, "serial", 0x20)}
 	count := func(field string, short, long int) int {
 		v, ok := s.byte(short)
@@ -170,7 +171,8 @@ func (p *cpuPackage) cpu() CPU {
 		}
 		return &n
 	}
-	c := CPU{Vendor: str("vendor", "vendor_id"), Model: str("model", "model name"), Family: number("family", "cpu family"),
+	c := CPU{Vendor: str("vendor", "vendor_id"), Model: str("model", "model name"), Family: number("family",
+		"cpu family"),
 		ModelNumber: number("model_number", "model"), Stepping: number("stepping", "stepping"),
 		Microcode: str("microcode", "microcode"), Threads: p.threads, Cores: len(p.cores)}
 	if c.Cores == 0 {

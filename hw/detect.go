@@ -23,7 +23,8 @@ func WithLogger(l *slog.Logger) Option { return func(o *options) { o.logger = l 
 // Detect reads what the machine is made of. It changes nothing and takes well under two seconds. It fails only if ctx
 // ends or the root cannot be opened: what cannot be read is [Unknown] in the facts, with the reason.
 //
-// Detection, also of a captured tree, is for Linux; elsewhere Detect returns an error, and the rest of the package works.
+// Detection, also of a captured tree, is for Linux; elsewhere Detect returns an error, and the rest of the package
+// works.
 //
 // Without root rights serial numbers and DIMMs are unknown, since the kernel keeps the firmware's tables to root.
 func Detect(ctx context.Context, opts ...Option) (*Facts, error) {

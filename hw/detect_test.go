@@ -85,11 +85,14 @@ func TestDisksOfAServer(t *testing.T) {
 		path   string
 		wwn    string
 	}{
-		"sda":     {RAIDVolume, BusSCSI, MediumUnknown, "pci-0000:18:00.0-scsi-0:2:0:0", "naa.6d0946607c0f2b002a1b2c3d4e5f6071"},
-		"sdb":     {PhysicalDisk, BusATA, SSD, "pci-0000:18:00.0-scsi-0:0:10:0", "naa.5002538e40000001"},
-		"sdk":     {PhysicalDisk, BusSAS, HDD, "pci-0000:18:00.0-scsi-0:0:2:0", "naa.5000c500a0000001"},
-		"sdc":     {PhysicalDisk, BusSAS, HDD, "pci-0000:3b:00.0-sas-exp0x500056b312345600-phy3-lun-0", "naa.5000c500a0000013"},
-		"sdd":     {PhysicalDisk, BusSAS, SSD, "pci-0000:3b:00.0-sas-0x5002538a00000021-lun-0", "naa.5002538a00000020"},
+		"sda": {RAIDVolume, BusSCSI, MediumUnknown, "pci-0000:18:00.0-scsi-0:2:0:0",
+			"naa.6d0946607c0f2b002a1b2c3d4e5f6071"},
+		"sdb": {PhysicalDisk, BusATA, SSD, "pci-0000:18:00.0-scsi-0:0:10:0", "naa.5002538e40000001"},
+		"sdk": {PhysicalDisk, BusSAS, HDD, "pci-0000:18:00.0-scsi-0:0:2:0", "naa.5000c500a0000001"},
+		"sdc": {PhysicalDisk, BusSAS, HDD, "pci-0000:3b:00.0-sas-exp0x500056b312345600-phy3-lun-0",
+			"naa.5000c500a0000013"},
+		"sdd": {PhysicalDisk, BusSAS, SSD, "pci-0000:3b:00.0-sas-0x5002538a00000021-lun-0",
+			"naa.5002538a00000020"},
 		"sde":     {RAIDVolume, BusSCSI, MediumUnknown, "pci-0000:5d:00.0-scsi-0:1:0:0", "naa.600508b1001c0000"},
 		"sdf":     {PhysicalDisk, BusSAS, HDD, "pci-0000:5d:00.0-sas-phy3-lun-0", "naa.5000c500b0000001"},
 		"sdg":     {PhysicalDisk, BusUSB, MediumUnknown, "pci-0000:00:14.0-usb-0:14.1:1.0-scsi-0:0:0:0", ""},
@@ -142,7 +145,8 @@ func TestNICsOfAServer(t *testing.T) {
 	require.Equal(t, "15b3", nics["ens3f0"].Vendor)
 	require.True(t, *nics["ens3f0"].LinkUp)
 	require.False(t, *nics["ens3f1"].LinkUp)
-	require.NotContains(t, paths(nics["ens3f1"].Unknown), "speed_mbps", "without link there is no speed: nothing unknown")
+	require.NotContains(t, paths(nics["ens3f1"].Unknown), "speed_mbps",
+		"without link there is no speed: nothing unknown")
 	require.Empty(t, nics["ens3f1"].MAC, "the address in use was set by somebody")
 	require.Contains(t, paths(nics["ens3f1"].Unknown), "mac")
 	require.Equal(t, nics["ens4"].Path, nics["ens4d1"].Path)
@@ -169,12 +173,14 @@ func TestPCIFunctionsOfAServer(t *testing.T) {
 	for _, c := range f.Controllers {
 		addresses = append(addresses, c.Address)
 	}
-	require.Equal(t, []string{"0000:00:1f.7", "0000:18:00.0", "0000:3b:00.0", "0000:5d:00.0", "0000:5e:00.0"}, addresses)
+	require.Equal(t, []string{"0000:00:1f.7", "0000:18:00.0", "0000:3b:00.0", "0000:5d:00.0", "0000:5e:00.0"},
+		addresses)
 	require.Contains(t, paths(f.Controllers[0].Unknown), "vendor", "all ones is no vendor")
 	require.Equal(t, &PCILink{Speed: 8, MaxSpeed: 8, Width: 4, MaxWidth: 8}, f.Controllers[2].Link)
 	require.Len(t, f.GPUs(), 1)
 	require.Equal(t, "10de", f.GPUs()[0].Vendor)
-	require.Equal(t, BMC{Present: f.BMC.Present, Device: "/dev/ipmi0", Interface: "KCS", IPMI: "2.0", Firmware: "6.10",
+	require.Equal(t, BMC{Present: f.BMC.Present, Device: "/dev/ipmi0", Interface: "KCS", IPMI: "2.0",
+		Firmware:       "6.10",
 		ManufacturerID: "0x0002a2", ProductID: "0x0100", GUID: "44454c4c-0000-1020-8030-b3c04f333233"}, f.BMC)
 	require.True(t, *f.BMC.Present)
 }
@@ -194,7 +200,8 @@ func TestMachineWithoutSMBIOSTablesHasReasonsInsteadOfZeros(t *testing.T) {
 func TestWithoutTheTablesTheKernelsCopyIsRead(t *testing.T) {
 	root := plant(t, "testdata/virtio-vm.tree")
 	require.NoError(t, os.RemoveAll(filepath.Join(root, "sys/firmware/dmi")))
-	for file, content := range map[string]string{"sys_vendor": "Maker\n", "product_name": "Box\n", "bios_version": "1.2\n",
+	for file, content := range map[string]string{"sys_vendor": "Maker\n", "product_name": "Box\n",
+		"bios_version": "1.2\n",
 		"chassis_type": "23\n", "product_uuid": "4C4C4544-0010-8020-30B3-C04F33323333\n"} {
 		write(t, root, "sys/class/dmi/id/"+file, []byte(content))
 	}
@@ -211,7 +218,8 @@ func TestWithoutTheTablesTheKernelsCopyIsRead(t *testing.T) {
 func TestEmptyTreeIsAllUnknownAndNoError(t *testing.T) {
 	f, err := Detect(context.Background(), WithRoot(t.TempDir()))
 	require.NoError(t, err)
-	require.Subset(t, paths(f.Unknown), []string{"system", "board", "bios", "chassis", "cpus", "pci", "controllers", "disks", "nics"})
+	require.Subset(t, paths(f.Unknown), []string{"system", "board", "bios", "chassis", "cpus", "pci",
+		"controllers", "disks", "nics"})
 	require.Nil(t, f.BIOS.UEFI)
 	encoded, err := json.Marshal(f)
 	require.NoError(t, err)
@@ -313,7 +321,8 @@ func TestDetectOfAMissingTreeSaysWhich(t *testing.T) {
 }
 
 func TestNaturalOrder(t *testing.T) {
-	for _, pair := range [][2]string{{"a2", "a10"}, {"", "a"}, {"0:0:2:0", "0:0:10:0"}, {"pci-0000:00:04.0", "pci-0000:00:04.0-ata-1"},
+	for _, pair := range [][2]string{{"a2", "a10"}, {"", "a"}, {"0:0:2:0", "0:0:10:0"}, {"pci-0000:00:04.0",
+		"pci-0000:00:04.0-ata-1"},
 		{"a", "b"}, {"01", "1"}} {
 		require.Negative(t, natural(pair[0], pair[1]), "%s < %s", pair[0], pair[1])
 		require.Positive(t, natural(pair[1], pair[0]), "%s > %s", pair[1], pair[0])

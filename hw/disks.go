@@ -164,7 +164,8 @@ var raidDrivers = map[string]string{
 }
 
 // sasDrivers are hosts whose disks are SAS unless they say that they are ATA.
-var sasDrivers = []string{"megaraid_sas", "mpt3sas", "mpt2sas", "mptsas", "hpsa", "smartpqi", "aacraid", "pm80xx", "isci",
+var sasDrivers = []string{"megaraid_sas", "mpt3sas", "mpt2sas", "mptsas", "hpsa", "smartpqi", "aacraid",
+	"pm80xx", "isci",
 	"mvsas", "hisi_sas"}
 
 // scsiDisk fills a disk that the kernel drives by SCSI commands, which are SATA and USB disks and RAID volumes too.

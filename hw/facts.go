@@ -243,8 +243,9 @@ func Decode(data []byte) (*Facts, error) {
 		return nil, fmt.Errorf("decode hardware facts: no version; is this a facts document?")
 	}
 	if *head.Version != Version {
-		return nil, fmt.Errorf("decode hardware facts: version %d, this program knows version %d; use the matching release",
-			*head.Version, Version)
+		return nil,
+			fmt.Errorf("decode hardware facts: version %d, this program knows version %d; use the matching release",
+				*head.Version, Version)
 	}
 	f := new(Facts)
 	if err := json.Unmarshal(data, f); err != nil {

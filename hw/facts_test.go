@@ -32,8 +32,10 @@ func TestFactsOfANewerReleaseOfTheSameVersionAreRead(t *testing.T) {
 
 func TestUnknownsNameThePart(t *testing.T) {
 	u := func(path string) []Unknown { return []Unknown{{path, "why"}} }
-	f := &Facts{Unknown: u("nics"), System: System{Unknown: u("serial")}, Board: Board{Unknown: u("serial")}, BIOS: BIOS{Unknown: u("date")},
-		Chassis: Chassis{Unknown: u("type")}, CPUs: []CPU{{Socket: "CPU1", Unknown: u("cores")}, {Unknown: u("model")}},
+	f := &Facts{Unknown: u("nics"), System: System{Unknown: u("serial")}, Board: Board{Unknown: u("serial")},
+		BIOS:    BIOS{Unknown: u("date")},
+		Chassis: Chassis{Unknown: u("type")}, CPUs: []CPU{{Socket: "CPU1", Unknown: u("cores")},
+			{Unknown: u("model")}},
 		Memory: Memory{Unknown: u("dimms"), DIMMs: []DIMM{{Slot: "A3", Unknown: u("rank")}, {Unknown: u("slot")}}},
 		Disks:  []Disk{{Name: "sda", Unknown: u("serial")}}, NICs: []NIC{{Name: "eth0", Unknown: u("mac")}},
 		PCI:         []PCIDevice{{Address: "0000:00:1f.2", Unknown: u("class")}},
@@ -44,7 +46,8 @@ func TestUnknownsNameThePart(t *testing.T) {
 		require.Equal(t, "why", u.Reason)
 		got = append(got, u.Path)
 	}
-	require.Equal(t, []string{"nics", "system/serial", "board/serial", "bios/date", "chassis/type", "cpus[CPU1]/cores", "cpus[1]/model",
+	require.Equal(t, []string{"nics", "system/serial", "board/serial", "bios/date", "chassis/type",
+		"cpus[CPU1]/cores", "cpus[1]/model",
 		"memory/dimms", "memory/dimms[A3]/rank", "memory/dimms[1]/slot", "disks[sda]/serial", "nics[eth0]/mac",
 		"pci[0000:00:1f.2]/class", "bmc/present"}, got)
 }

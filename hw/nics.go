@@ -32,7 +32,8 @@ func (t *tree) nics(ctx context.Context, pci []PCIDevice) ([]NIC, unknowns) {
 			break
 		}
 		dir := t.real("sys/class/net/" + name)
-		if strings.HasPrefix(dir, "sys/devices/virtual/") || !t.exists(dir+"/device") || t.exists(dir+"/device/physfn") {
+		if strings.HasPrefix(dir,
+			"sys/devices/virtual/") || !t.exists(dir+"/device") || t.exists(dir+"/device/physfn") {
 			continue
 		}
 		if kind, err := t.number(dir + "/type"); err == nil && kind != 1 && kind != 32 { // Ethernet, InfiniBand
@@ -67,7 +68,8 @@ func (t *tree) nic(name, dir string, pci []PCIDevice, ask *kernelNICs) NIC {
 	}
 	n.PCI = place.pci()
 	if i := slices.IndexFunc(pci, func(d PCIDevice) bool { return d.Address == n.PCI }); i >= 0 {
-		n.Vendor, n.Device, n.SubVendor, n.SubDevice = pci[i].Vendor, pci[i].Device, pci[i].SubVendor, pci[i].SubDevice
+		n.Vendor, n.Device, n.SubVendor, n.SubDevice = pci[i].Vendor, pci[i].Device, pci[i].SubVendor,
+			pci[i].SubDevice
 	} else if n.PCI != "" {
 		missing.add("vendor", "/sys/bus/pci/devices/%s is not there", n.PCI)
 		missing.add("device", "/sys/bus/pci/devices/%s is not there", n.PCI)

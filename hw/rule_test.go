@@ -14,18 +14,31 @@ import (
 func rackDisks(names ...string) []Disk {
 	yes, no := true, false
 	all := map[string]Disk{
-		"ssd480":  {Bus: BusATA, Medium: SSD, Model: "INTEL SSDSC2KB480G8", Serial: "BTYF1", WWN: "naa.55cd2e4150000001", Path: "pci-0000:00:17.0-ata-1.0", Bytes: 480103981056},
-		"ssd480b": {Bus: BusATA, Medium: SSD, Model: "INTEL SSDSC2KB480G8", Serial: "BTYF2", WWN: "naa.55cd2e4150000002", Path: "pci-0000:00:17.0-ata-2.0", Bytes: 480103981056},
-		"hdd8t":   {Bus: BusSAS, Medium: HDD, Model: "ST8000NM0075", Serial: "ZA1", WWN: "naa.5000c500a0000013", Path: "pci-0000:3b:00.0-sas-phy0-lun-0", Bytes: 8001563222016},
-		"nvme":    {Bus: BusNVMe, Medium: NVMe, Model: "SAMSUNG MZQL23T8", Serial: "S64G1", WWN: "eui.01", Path: "pci-0000:5e:00.0-nvme-1", Bytes: 3840755982336},
-		"volume":  {Kind: RAIDVolume, Bus: BusSCSI, Medium: MediumUnknown, Model: "PERC H740P Mini", Serial: "00a1", WWN: "naa.6d09", Path: "pci-0000:18:00.0-scsi-0:2:0:0", Bytes: 479559942144, Unknown: []Unknown{{"medium", "a RAID volume does not tell what its disks are"}}},
-		"vda":     {Bus: BusVirtio, Medium: MediumUnknown, Path: "pci-0000:00:04.0", Bytes: 8 << 30, Unknown: []Unknown{{"medium", "a virtio disk does not tell"}}},
-		"vdb":     {Bus: BusVirtio, Medium: MediumUnknown, Path: "pci-0000:00:05.0", Bytes: 8 << 30, Unknown: []Unknown{{"medium", "a virtio disk does not tell"}}},
-		"stick":   {Bus: BusUSB, Medium: MediumUnknown, Model: "Ultra", Serial: "4C53", Path: "pci-0000:00:14.0-usb-0:1:1.0-scsi-0:0:0:0", Bytes: 32e9, Removable: &yes},
-		"usbssd":  {Bus: BusUSB, Medium: SSD, Model: "T7", Serial: "T71", Path: "pci-0000:00:14.0-usb-0:2:1.0-scsi-0:0:0:0", Bytes: 1e12},
-		"locked":  {Bus: BusATA, Medium: SSD, Serial: "RO1", Path: "pci-0000:00:17.0-ata-5.0", Bytes: 480e9, ReadOnly: &yes},
-		"empty":   {Bus: BusUSB, Path: "pci-0000:00:14.0-usb-0:3:1.0-scsi-0:0:0:0", Medium: MediumUnknown, Removable: &yes},
-		"sick":    {Bus: BusATA, Medium: SSD, Path: "pci-0000:00:17.0-ata-6.0", Unknown: []Unknown{{"bytes", "/sys/block/sick/size: input/output error"}, {"serial", "input/output error"}}},
+		"ssd480": {Bus: BusATA, Medium: SSD, Model: "INTEL SSDSC2KB480G8", Serial: "BTYF1",
+			WWN: "naa.55cd2e4150000001", Path: "pci-0000:00:17.0-ata-1.0", Bytes: 480103981056},
+		"ssd480b": {Bus: BusATA, Medium: SSD, Model: "INTEL SSDSC2KB480G8", Serial: "BTYF2",
+			WWN: "naa.55cd2e4150000002", Path: "pci-0000:00:17.0-ata-2.0", Bytes: 480103981056},
+		"hdd8t": {Bus: BusSAS, Medium: HDD, Model: "ST8000NM0075", Serial: "ZA1",
+			WWN: "naa.5000c500a0000013", Path: "pci-0000:3b:00.0-sas-phy0-lun-0", Bytes: 8001563222016},
+		"nvme": {Bus: BusNVMe, Medium: NVMe, Model: "SAMSUNG MZQL23T8", Serial: "S64G1", WWN: "eui.01",
+			Path: "pci-0000:5e:00.0-nvme-1", Bytes: 3840755982336},
+		"volume": {Kind: RAIDVolume, Bus: BusSCSI, Medium: MediumUnknown, Model: "PERC H740P Mini",
+			Serial: "00a1", WWN: "naa.6d09", Path: "pci-0000:18:00.0-scsi-0:2:0:0", Bytes: 479559942144,
+			Unknown: []Unknown{{"medium", "a RAID volume does not tell what its disks are"}}},
+		"vda": {Bus: BusVirtio, Medium: MediumUnknown, Path: "pci-0000:00:04.0", Bytes: 8 << 30,
+			Unknown: []Unknown{{"medium", "a virtio disk does not tell"}}},
+		"vdb": {Bus: BusVirtio, Medium: MediumUnknown, Path: "pci-0000:00:05.0", Bytes: 8 << 30,
+			Unknown: []Unknown{{"medium", "a virtio disk does not tell"}}},
+		"stick": {Bus: BusUSB, Medium: MediumUnknown, Model: "Ultra", Serial: "4C53",
+			Path: "pci-0000:00:14.0-usb-0:1:1.0-scsi-0:0:0:0", Bytes: 32e9, Removable: &yes},
+		"usbssd": {Bus: BusUSB, Medium: SSD, Model: "T7", Serial: "T71",
+			Path: "pci-0000:00:14.0-usb-0:2:1.0-scsi-0:0:0:0", Bytes: 1e12},
+		"locked": {Bus: BusATA, Medium: SSD, Serial: "RO1", Path: "pci-0000:00:17.0-ata-5.0", Bytes: 480e9,
+			ReadOnly: &yes},
+		"empty": {Bus: BusUSB, Path: "pci-0000:00:14.0-usb-0:3:1.0-scsi-0:0:0:0", Medium: MediumUnknown,
+			Removable: &yes},
+		"sick": {Bus: BusATA, Medium: SSD, Path: "pci-0000:00:17.0-ata-6.0", Unknown: []Unknown{{"bytes",
+			"/sys/block/sick/size: input/output error"}, {"serial", "input/output error"}}},
 	}
 	var disks []Disk
 	for _, name := range names {
@@ -55,24 +68,29 @@ func TestRuleChoosesTheOneDiskThatItMeans(t *testing.T) {
 		disks []string
 		want  string
 	}{
-		"the only disk":                        {DiskRule{}, []string{"vda"}, "vda"},
-		"the only disk beside a USB stick":     {DiskRule{}, []string{"stick", "ssd480"}, "ssd480"},
-		"by medium":                            {DiskRule{Medium: NVMe}, server, "nvme"},
-		"by bus":                               {DiskRule{Bus: BusSAS}, server, "hdd8t"},
-		"by serial":                            {DiskRule{Serial: "BTYF2"}, server, "ssd480b"},
-		"by WWN as another tool writes it":     {DiskRule{WWN: "0x55CD2E4150000001"}, server, "ssd480"},
-		"by path":                              {DiskRule{Path: "pci-0000:00:17.0-ata-2.0"}, server, "ssd480b"},
-		"by model":                             {DiskRule{Model: "st8000*"}, server, "hdd8t"},
-		"by size":                              {DiskRule{MinSize: 1e12, MaxSize: 4e12}, server, "nvme"},
-		"bounds are inclusive":                 {DiskRule{MinSize: 3840755982336, MaxSize: 3840755982336}, server, "nvme"},
-		"the largest":                          {DiskRule{Prefer: Largest}, server, "hdd8t"},
-		"the smallest over a terabyte":         {DiskRule{MinSize: 1e12, Prefer: Smallest}, server, "nvme"},
-		"the RAID volume":                      {DiskRule{Kind: RAIDVolume}, append(server, "volume"), "volume"},
-		"a USB disk when the rule says so":     {DiskRule{Bus: BusUSB}, []string{"usbssd", "ssd480", "stick"}, "usbssd"},
-		"a stick when the rule says so":        {DiskRule{Bus: BusUSB, Removable: true, Serial: "4C53"}, []string{"usbssd", "stick"}, "stick"},
-		"one of two equal ones by its path":    {DiskRule{Path: "pci-0000:00:05.0"}, []string{"vda", "vdb"}, "vdb"},
-		"all conditions together":              {DiskRule{Medium: SSD, Bus: BusATA, Serial: "BTYF1", MinSize: 400e9}, server, "ssd480"},
-		"unfit disks do not make it ambiguous": {DiskRule{Medium: SSD}, []string{"ssd480", "locked", "sick"}, "ssd480"},
+		"the only disk":                    {DiskRule{}, []string{"vda"}, "vda"},
+		"the only disk beside a USB stick": {DiskRule{}, []string{"stick", "ssd480"}, "ssd480"},
+		"by medium":                        {DiskRule{Medium: NVMe}, server, "nvme"},
+		"by bus":                           {DiskRule{Bus: BusSAS}, server, "hdd8t"},
+		"by serial":                        {DiskRule{Serial: "BTYF2"}, server, "ssd480b"},
+		"by WWN as another tool writes it": {DiskRule{WWN: "0x55CD2E4150000001"}, server, "ssd480"},
+		"by path":                          {DiskRule{Path: "pci-0000:00:17.0-ata-2.0"}, server, "ssd480b"},
+		"by model":                         {DiskRule{Model: "st8000*"}, server, "hdd8t"},
+		"by size":                          {DiskRule{MinSize: 1e12, MaxSize: 4e12}, server, "nvme"},
+		"bounds are inclusive": {DiskRule{MinSize: 3840755982336, MaxSize: 3840755982336},
+			server, "nvme"},
+		"the largest":                  {DiskRule{Prefer: Largest}, server, "hdd8t"},
+		"the smallest over a terabyte": {DiskRule{MinSize: 1e12, Prefer: Smallest}, server, "nvme"},
+		"the RAID volume":              {DiskRule{Kind: RAIDVolume}, append(server, "volume"), "volume"},
+		"a USB disk when the rule says so": {DiskRule{Bus: BusUSB}, []string{"usbssd", "ssd480", "stick"},
+			"usbssd"},
+		"a stick when the rule says so": {DiskRule{Bus: BusUSB, Removable: true, Serial: "4C53"},
+			[]string{"usbssd", "stick"}, "stick"},
+		"one of two equal ones by its path": {DiskRule{Path: "pci-0000:00:05.0"}, []string{"vda", "vdb"}, "vdb"},
+		"all conditions together": {DiskRule{Medium: SSD, Bus: BusATA, Serial: "BTYF1",
+			MinSize: 400e9}, server, "ssd480"},
+		"unfit disks do not make it ambiguous": {DiskRule{Medium: SSD}, []string{"ssd480", "locked", "sick"},
+			"ssd480"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			disks := rackDisks(c.disks...)
@@ -125,9 +143,11 @@ func TestAmbiguityNamesTheCandidatesAndTheWayOut(t *testing.T) {
 		candidates []string
 		remedy     string
 	}{
-		"two equal SSDs": {DiskRule{Medium: SSD}, []string{"ssd480", "ssd480b", "hdd8t"}, []string{"ssd480", "ssd480b"},
+		"two equal SSDs": {DiskRule{Medium: SSD}, []string{"ssd480", "ssd480b", "hdd8t"}, []string{"ssd480",
+			"ssd480b"},
 			"any of these would make it unique: `serial`, `wwn`, `path`"},
-		"two of the smallest": {DiskRule{Prefer: Smallest}, []string{"ssd480", "ssd480b", "nvme"}, []string{"ssd480", "ssd480b"},
+		"two of the smallest": {DiskRule{Prefer: Smallest}, []string{"ssd480", "ssd480b", "nvme"},
+			[]string{"ssd480", "ssd480b"},
 			"any of these would make it unique: `serial`, `wwn`, `path`"},
 		"virtual disks without serial": {DiskRule{}, []string{"vda", "vdb"}, []string{"vda", "vdb"},
 			"any of these would make it unique: `path`"},
@@ -169,7 +189,8 @@ func TestUnknownRemovableOrReadOnlyIsNotTakenForNo(t *testing.T) {
 }
 
 func TestUnknownValueMeetsNoCondition(t *testing.T) {
-	for name, rule := range map[string]DiskRule{"serial": {Serial: "S"}, "wwn": {WWN: "naa.5"}, "path": {Path: "pci-1"}, "model": {Model: "*"},
+	for name, rule := range map[string]DiskRule{"serial": {Serial: "S"}, "wwn": {WWN: "naa.5"},
+		"path": {Path: "pci-1"}, "model": {Model: "*"},
 		"bus": {Bus: BusATA}, "medium": {Medium: SSD}} {
 		disks := rackDisks("vda")
 		disks[0].Path, disks[0].Bus = "", ""
@@ -205,7 +226,8 @@ func TestRuleThatCannotBeMeantIsRefused(t *testing.T) {
 }
 
 func TestRuleIsReadStrictlyFromJSONAndYAML(t *testing.T) {
-	want := DiskRule{MinSize: 40e9, MaxSize: 32 << 40, Medium: SSD, Bus: BusATA, Kind: PhysicalDisk, Model: "INTEL*", Prefer: Smallest,
+	want := DiskRule{MinSize: 40e9, MaxSize: 32 << 40, Medium: SSD, Bus: BusATA, Kind: PhysicalDisk,
+		Model: "INTEL*", Prefer: Smallest,
 		Serial: "S", WWN: "naa.5", Path: "pci-1", Removable: true}
 	encoded, err := json.Marshal(want)
 	require.NoError(t, err)
@@ -221,7 +243,8 @@ func TestRuleIsReadStrictlyFromJSONAndYAML(t *testing.T) {
 	require.Equal(t, want, rule)
 	require.Error(t, yaml.UnmarshalWithOptions([]byte("medum: ssd\n"), &rule, yaml.Strict()))
 
-	for _, wrong := range []string{`{"medum": "ssd"}`, `{"medium": "tape"}`, `{"min_size": "40G"}`, `{"prefer": "first"}`, `[]`, `"x"`} {
+	for _, wrong := range []string{`{"medum": "ssd"}`, `{"medium": "tape"}`, `{"min_size": "40G"}`,
+		`{"prefer": "first"}`, `[]`, `"x"`} {
 		rule := want
 		require.Error(t, json.Unmarshal([]byte(wrong), &rule), wrong)
 		require.Equal(t, want, rule, "a refused rule changes nothing")

@@ -37,8 +37,9 @@ func ParseSize(s string) (Size, error) {
 		}
 	}
 	if scale == 0 {
-		return 0, fmt.Errorf("size %q: unknown unit %q (want B, kB, MB, GB, TB, PB for decimal or KiB, MiB, GiB, TiB, "+
-			"PiB for binary)", s, unit)
+		return 0,
+			fmt.Errorf("size %q: unknown unit %q (want B, kB, MB, GB, TB, PB for decimal or KiB, MiB, GiB, TiB, "+
+				"PiB for binary)", s, unit)
 	}
 	whole, fraction, _ := strings.Cut(digits, ".")
 	if len(digits) > 20 || strings.Trim(whole+fraction, "0123456789") != "" || whole == "" ||

@@ -10,7 +10,8 @@ import (
 
 func TestSizesAreReadWithDecimalAndBinaryUnits(t *testing.T) {
 	for text, want := range map[string]int64{
-		"40GB": 40e9, "32GiB": 32 << 30, "1.92 TB": 1920e9, "0": 0, "512": 512, "512B": 512, "1kb": 1000, "1KiB": 1024,
+		"40GB": 40e9, "32GiB": 32 << 30, "1.92 TB": 1920e9, "0": 0, "512": 512, "512B": 512, "1kb": 1000,
+		"1KiB":    1024,
 		" 2 tib ": 2 << 40, "0.5MiB": 1 << 19, "8PB": 8e15, "9223372036854775807": 1<<63 - 1,
 	} {
 		got, err := ParseSize(text)
@@ -20,7 +21,8 @@ func TestSizesAreReadWithDecimalAndBinaryUnits(t *testing.T) {
 }
 
 func TestSizesThatCanBeMisreadAreRefused(t *testing.T) {
-	for _, text := range []string{"", "GB", "40G", "40Gb/s", "-1GB", "+1GB", "1,5GB", "1.5", "0.3B", "1e3GB", "0x10", "10 0GB", ".5GB",
+	for _, text := range []string{"", "GB", "40G", "40Gb/s", "-1GB", "+1GB", "1,5GB", "1.5", "0.3B", "1e3GB",
+		"0x10", "10 0GB", ".5GB",
 		"5.GB", "1..5GB", "9223372036854775808", "10000000000PB", "1/2GB", "1_000GB", "٣GB"} {
 		_, err := ParseSize(text)
 		require.Error(t, err, text)
@@ -29,8 +31,9 @@ func TestSizesThatCanBeMisreadAreRefused(t *testing.T) {
 }
 
 func TestSizesAreWrittenExactlyAndReadBack(t *testing.T) {
-	for size, want := range map[Size]string{0: "0B", 512: "512B", 40e9: "40GB", 32 << 30: "32GiB", 480103981056: "468851544KiB",
-		1920e9: "1920GB", 1: "1B"} {
+	for size, want := range map[Size]string{0: "0B", 512: "512B", 40e9: "40GB", 32 << 30: "32GiB",
+		480103981056: "468851544KiB",
+		1920e9:       "1920GB", 1: "1B"} {
 		require.Equal(t, want, size.String())
 		back, err := ParseSize(size.String())
 		require.NoError(t, err)

@@ -79,7 +79,8 @@ func parseSMBIOS(entry, data []byte) *smbiosTables {
 		}
 		rest := data[offset:]
 		if len(rest) >= 2 && rest[1] < 4 {
-			sm.err = fmt.Errorf("structure %d at byte %d says it is %d bytes long", len(sm.structures), offset, rest[1])
+			sm.err = fmt.Errorf("structure %d at byte %d says it is %d bytes long", len(sm.structures), offset,
+				rest[1])
 			return sm
 		}
 		table, remainder, err := smbios.ParseTable(rest)
@@ -165,8 +166,9 @@ func (s structure) str(missing *unknowns, field string, offset int) string {
 // filler are strings with which firmware says that it has nothing to say about a part (CPU, DIMM). They are facts about
 // the firmware, not about the part.
 var filler = map[string]bool{
-	"UNKNOWN": true, "NOT SPECIFIED": true, "NOT AVAILABLE": true, "NOT PROVIDED": true, "UNDEFINED": true, "NONE": true,
-	"N/A": true, "NA": true, "NULL": true, "EMPTY": true, "TO BE FILLED BY O.E.M.": true, "DEFAULT STRING": true,
+	"UNKNOWN": true, "NOT SPECIFIED": true, "NOT AVAILABLE": true, "NOT PROVIDED": true, "UNDEFINED": true,
+	"NONE": true,
+	"N/A":  true, "NA": true, "NULL": true, "EMPTY": true, "TO BE FILLED BY O.E.M.": true, "DEFAULT STRING": true,
 	"NO DIMM": true, "NO MODULE": true, "NO MODULE INSTALLED": true, "OUT OF SPEC": true, "<OUT OF SPEC>": true,
 }
 
@@ -302,7 +304,8 @@ func (sm *smbiosTables) uuid(b []byte) string {
 	if sm.version != 0 && sm.version < 0x0206 {
 		order = binary.BigEndian
 	}
-	return fmt.Sprintf("%08x-%04x-%04x-%x-%x", order.Uint32(b), order.Uint16(b[4:]), order.Uint16(b[6:]), b[8:10], b[10:16])
+	return fmt.Sprintf("%08x-%04x-%04x-%x-%x", order.Uint32(b), order.Uint16(b[4:]), order.Uint16(b[6:]),
+		b[8:10], b[10:16])
 }
 
 // identityFromKernel fills what the kernel has kept of the tables (/sys/class/dmi/id), for want of the tables: most of
@@ -328,7 +331,8 @@ func (t *tree) identityFromKernel(f *Facts, cause error) {
 	system, board, bios, chassis := unknowns(nil), unknowns(nil), unknowns(f.BIOS.Unknown), unknowns(nil)
 	missing = &system
 	f.System = System{Vendor: read("vendor", "sys_vendor"), Product: read("product", "product_name"),
-		Version: read("version", "product_version"), SKU: read("sku", "product_sku"), Family: read("family", "product_family"),
+		Version: read("version", "product_version"), SKU: read("sku", "product_sku"), Family: read("family",
+			"product_family"),
 		Serial: read("serial", "product_serial"), UUID: strings.ToLower(read("uuid", "product_uuid")),
 		AssetTag: read("asset_tag", "chassis_asset_tag")}
 	if strings.Trim(f.System.UUID, "0-") == "" || strings.Trim(f.System.UUID, "f-") == "" {

@@ -70,8 +70,10 @@ func joinBytes(parts ...[]byte) []byte {
 
 // serverDIMM is a type 17 structure as long as that of SMBIOS 3.2.
 func serverDIMM(handle uint16, slot string, mib uint16, more []field, strs ...string) []byte {
-	fields := []field{{0x04, uint16(0x1000)}, {0x08, uint16(72)}, {0x0a, uint16(64)}, {0x0c, mib}, {0x0e, 9}, {0x10, 1},
-		{0x11, 0}, {0x12, 0x1a}, {0x15, uint16(2933)}, {0x17, 2}, {0x18, 3}, {0x1a, 4}, {0x1b, 2}, {0x20, uint16(2666)}}
+	fields := []field{{0x04, uint16(0x1000)}, {0x08, uint16(72)}, {0x0a, uint16(64)}, {0x0c, mib}, {0x0e, 9},
+		{0x10, 1},
+		{0x11, 0}, {0x12, 0x1a}, {0x15, uint16(2933)}, {0x17, 2}, {0x18, 3}, {0x1a, 4}, {0x1b, 2}, {0x20,
+			uint16(2666)}}
 	return smbiosStructure(17, handle, 0x54, append(fields, more...), append([]string{slot}, strs...)...)
 }
 
@@ -79,7 +81,8 @@ func serverDIMM(handle uint16, slot string, mib uint16, more []field, strs ...st
 func serverTables() []byte {
 	uuid := []byte{0x4c, 0x4c, 0x45, 0x44, 0, 0x10, 0x20, 0x80, 0x30, 0xb3, 0xc0, 0x4f, 0x33, 0x32, 0x33, 0x33}
 	return joinBytes(
-		smbiosStructure(0, 0, 0x18, []field{{4, 1}, {5, 2}, {8, 3}, {0x14, 2}, {0x15, 11}}, "Dell Inc.", "2.11.2", "04/21/2021"),
+		smbiosStructure(0, 0, 0x18, []field{{4, 1}, {5, 2}, {8, 3}, {0x14, 2}, {0x15, 11}}, "Dell Inc.",
+			"2.11.2", "04/21/2021"),
 		smbiosStructure(1, 1, 0x1b, []field{{4, 1}, {5, 2}, {7, 3}, {8, uuid}, {0x19, 4}, {0x1a, 5}},
 			"Dell Inc.", "PowerEdge R740", "  ABC1234 ", "SKU=NotProvided;ModelName=PowerEdge R740", "PowerEdge"),
 		smbiosStructure(2, 2, 0x0f, []field{{4, 1}, {5, 2}, {9, 0}, {0x0d, 3}}, "Dell Inc.", "Riser 1"),
@@ -88,16 +91,20 @@ func serverTables() []byte {
 		smbiosStructure(3, 4, 0x1a, []field{{4, 1}, {5, 0x97}, {7, 2}, {8, 3}, {0x13, 1}, {0x14, 3}, {0x18, 4}},
 			"Dell Inc.", "ABC1234", "RACK-17", "CHASSIS-SKU"),
 		smbiosStructure(4, 0x400, 0x30, []field{{4, 1}, {5, 3}, {0x18, 0x41}, {0x20, 0}}, "CPU1"),
-		smbiosStructure(4, 0x401, 0x30, []field{{4, 1}, {5, 3}, {0x18, 0x41}, {0x20, 2}}, "CPU2", "To Be Filled By O.E.M."),
+		smbiosStructure(4, 0x401, 0x30, []field{{4, 1}, {5, 3}, {0x18, 0x41}, {0x20, 2}}, "CPU2",
+			"To Be Filled By O.E.M."),
 		smbiosStructure(4, 0x402, 0x30, []field{{4, 1}, {5, 3}, {0x18, 0x00}}, "CPU3"),
 		smbiosStructure(16, 0x1000, 0x17, []field{{5, 3}, {6, 6}}),
 		smbiosStructure(16, 0x1001, 0x17, []field{{5, 5}, {6, 3}}), // flash
-		serverDIMM(0x1100, "A1", 0x7fff, []field{{0x1c, uint32(32768)}}, "00CE00B300CE", "403B12AA", "M393A4K40CB2-CVF    "),
+		serverDIMM(0x1100, "A1", 0x7fff, []field{{0x1c, uint32(32768)}}, "00CE00B300CE", "403B12AA",
+			"M393A4K40CB2-CVF    "),
 		serverDIMM(0x1101, "A2", 16384, nil, "Hynix", "Unknown", "NO DIMM"),
 		serverDIMM(0x1102, "A3", 0, nil, "UNKNOWN", "UNKNOWN", "UNKNOWN"),
-		serverDIMM(0x1103, "A10", 512|0x8000, []field{{0x15, uint16(0xffff)}, {0x20, uint16(0)}, {0x1b, 0}, {0x08, uint16(0xffff)}},
+		serverDIMM(0x1103, "A10", 512|0x8000, []field{{0x15, uint16(0xffff)}, {0x20, uint16(0)}, {0x1b, 0},
+			{0x08, uint16(0xffff)}},
 			"Micron", "1", "P"),
-		smbiosStructure(17, 0x1104, 0x15, []field{{4, uint16(0x1001)}, {0x0c, uint16(16)}, {0x10, 1}, {0x12, 9}}, "BIOS ROM"),
+		smbiosStructure(17, 0x1104, 0x15, []field{{4, uint16(0x1001)}, {0x0c, uint16(16)}, {0x10, 1}, {0x12,
+			9}}, "BIOS ROM"),
 		smbiosStructure(38, 0x2600, 0x12, []field{{4, 1}, {5, 0x20}}),
 		endOfTable(), []byte("padding that is no structure"))
 }
@@ -116,12 +123,14 @@ func TestDIMMSlotsAreListedWithWhatTheFirmwareDoesNotSay(t *testing.T) {
 	require.Len(t, m.DIMMs, 4, "the flash device is not a DIMM")
 
 	a1 := m.DIMMs[0]
-	require.Equal(t, DIMM{Slot: "A1", Bytes: 32 << 30, Type: "DDR4", FormFactor: "DIMM", RatedMTs: 2933, ConfiguredMTs: 2666,
-		Manufacturer: "00CE00B300CE", PartNumber: "M393A4K40CB2-CVF", Serial: "403B12AA", Rank: 2, ECC: a1.ECC}, a1)
+	require.Equal(t, DIMM{Slot: "A1", Bytes: 32 << 30, Type: "DDR4", FormFactor: "DIMM", RatedMTs: 2933,
+		ConfiguredMTs: 2666,
+		Manufacturer:  "00CE00B300CE", PartNumber: "M393A4K40CB2-CVF", Serial: "403B12AA", Rank: 2, ECC: a1.ECC}, a1)
 	require.True(t, *a1.ECC)
 
 	require.Equal(t, int64(16<<30), m.DIMMs[1].Bytes)
-	require.Equal(t, []Unknown{{"serial", `the firmware says "Unknown"`}, {"part_number", `the firmware says "NO DIMM"`}},
+	require.Equal(t, []Unknown{{"serial", `the firmware says "Unknown"`}, {"part_number",
+		`the firmware says "NO DIMM"`}},
 		m.DIMMs[1].Unknown)
 
 	require.Equal(t, DIMM{Slot: "A3", Empty: true}, m.DIMMs[2], "an empty slot has nothing but its name")
@@ -145,7 +154,8 @@ func TestDIMMOfUnknownSizeMakesTheSumUnknown(t *testing.T) {
 		"extended size of 0": {{0x0c, uint16(0x7fff)}, {0x1c, uint32(0)}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			data := joinBytes(serverDIMM(1, "A1", 1024, nil, "M", "S", "P"), serverDIMM(2, "A2", 0, fields, "M", "S", "P"), endOfTable())
+			data := joinBytes(serverDIMM(1, "A1", 1024, nil, "M", "S", "P"), serverDIMM(2, "A2", 0, fields,
+				"M", "S", "P"), endOfTable())
 			m := (&tree{files: thisMachine{}}).memory(parseSMBIOS(entryPoint3(3, 2), data), nil)
 			require.False(t, m.DIMMs[1].Empty)
 			require.Contains(t, paths(m.DIMMs[1].Unknown), "bytes")
@@ -167,11 +177,16 @@ func TestBrokenTablesKeepWhatIsBeforeTheBreak(t *testing.T) {
 	good := serverTables()
 	system := good[:len(smbiosStructure(0, 0, 0x18, nil, "Dell Inc.", "2.11.2", "04/21/2021"))]
 	for name, data := range map[string][]byte{
-		"structure shorter than its header": joinBytes(system, smbiosStructure(1, 1, 0x1b, []field{{7, 1}}, "S1"), []byte{17, 2, 0, 0, 0, 0}),
-		"structure of length zero":          joinBytes(system, smbiosStructure(1, 1, 0x1b, []field{{7, 1}}, "S1"), []byte{17, 0, 0, 0, 0, 0}),
-		"cut in a structure":                joinBytes(system, smbiosStructure(1, 1, 0x1b, []field{{7, 1}}, "S1"), []byte{17, 0x54, 0, 0, 1, 2, 3}),
-		"cut in a header":                   joinBytes(system, smbiosStructure(1, 1, 0x1b, []field{{7, 1}}, "S1"), []byte{17}),
-		"strings without end":               joinBytes(system, smbiosStructure(1, 1, 0x1b, []field{{7, 1}}, "S1"), []byte{17, 4, 0, 0, 'x', 'y'}),
+		"structure shorter than its header": joinBytes(system, smbiosStructure(1, 1, 0x1b, []field{{7, 1}},
+			"S1"), []byte{17, 2, 0, 0, 0, 0}),
+		"structure of length zero": joinBytes(system, smbiosStructure(1, 1, 0x1b, []field{{7, 1}},
+			"S1"), []byte{17, 0, 0, 0, 0, 0}),
+		"cut in a structure": joinBytes(system, smbiosStructure(1, 1, 0x1b, []field{{7, 1}},
+			"S1"), []byte{17, 0x54, 0, 0, 1, 2, 3}),
+		"cut in a header": joinBytes(system, smbiosStructure(1, 1, 0x1b, []field{{7, 1}},
+			"S1"), []byte{17}),
+		"strings without end": joinBytes(system, smbiosStructure(1, 1, 0x1b, []field{{7, 1}},
+			"S1"), []byte{17, 4, 0, 0, 'x', 'y'}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			root := plant(t, "testdata/virtio-vm.tree")
@@ -197,7 +212,8 @@ func TestStringNumberThatIsNotThereCostsThatFieldOnly(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "Maker", f.System.Vendor)
 	require.Equal(t, "Série-1", f.System.Serial, "bytes that are not UTF-8 are Latin-1, nothing is lost")
-	require.Equal(t, []Unknown{{"product", "SMBIOS type 1 names string 9, which the structure does not have"}}, f.System.Unknown)
+	require.Equal(t, []Unknown{{"product", "SMBIOS type 1 names string 9, which the structure does not have"}},
+		f.System.Unknown)
 }
 
 func TestUUIDByteOrderFollowsTheVersion(t *testing.T) {
@@ -216,7 +232,8 @@ func TestUUIDByteOrderFollowsTheVersion(t *testing.T) {
 	}
 	for _, none := range [][]byte{make([]byte, 16), []byte(strings.Repeat("\xff", 16))} {
 		f := &Facts{}
-		parseSMBIOS(entryPoint3(3, 0), joinBytes(smbiosStructure(1, 1, 0x1b, []field{{8, none}}), endOfTable())).identity(f)
+		parseSMBIOS(entryPoint3(3, 0), joinBytes(smbiosStructure(1, 1, 0x1b, []field{{8, none}}),
+			endOfTable())).identity(f)
 		require.Empty(t, f.System.UUID)
 	}
 }

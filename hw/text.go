@@ -93,7 +93,8 @@ func (f *Facts) WriteText(w io.Writer) error {
 			size = "no medium"
 		}
 		line("Disk", "%-8s %s", d.Name, joined(", ", joined(" ", size, string(d.Bus), medium, kind),
-			joined(" ", d.Vendor, d.Model), label("firmware", d.Firmware), label("serial", d.Serial), d.WWN, d.Path, flag))
+			joined(" ", d.Vendor, d.Model), label("firmware", d.Firmware), label("serial", d.Serial), d.WWN,
+			d.Path, flag))
 	}
 	if len(f.NICs) == 0 {
 		line("NIC", "%s", f.noneOr("nics"))

@@ -109,7 +109,8 @@ var models = []struct {
 	{"1000", "0052 0053 00ce 00cf", dell, Recognition{"PERC SAS-3 32xx/33xx", RAID, Perccli, Storcli}},
 	{"1000", "0052 0053 00ce 00cf", "", Recognition{"MegaRAID SAS-3 32xx/33xx", RAID, Storcli, ""}},
 	// Tri-mode.
-	{"1000", "0014 0015 0016 0017 001b 001c", dell, Recognition{"PERC Tri-Mode SAS34xx/35xx", RAID, Perccli, Storcli}},
+	{"1000", "0014 0015 0016 0017 001b 001c", dell, Recognition{"PERC Tri-Mode SAS34xx/35xx", RAID, Perccli,
+		Storcli}},
 	{"1000", "0014 0015 0016 0017 001b 001c", "", Recognition{"MegaRAID Tri-Mode SAS34xx/35xx", RAID, Storcli, ""}},
 	{"1000", "10e0 10e1 10e2 10e3 10e4 10e5 10e6 10e7", dell,
 		Recognition{"PERC Tri-Mode SAS38xx/39xx", RAID, Perccli, Storcli}},

@@ -55,14 +55,15 @@ func TestControllersAreRecognizedByTheirPCIIds(t *testing.T) {
 		"010400 9005:028f 1bd4:004c": {"SmartRAID PQI", RAID, Arcconf, ""},                   // Inspur PM8204
 		"010400 9005:028d 9005:0554": {"Adaptec Series 8", RAID, Arcconf, ""},                // 8885
 		"010601 1b4b:9230 1028:1fd6": {"Dell BOSS-S1/S2 (88SE9230)", RAID, Mvcli, ""},        //
-		"010601 1b4b:9230 1d49:0300": {"Marvell 88SE92xx", RAID, Mvcli, ""},                  // Lenovo M.2 mirroring kit
-		"010802 1b4b:2241 1028:2112": {"Dell BOSS-N1 (88NR2241)", RAID, Mnvcli, ""},          //
-		"010400 8086:2826 1028:0600": {"Intel SATA in RAID mode", AHCI, Mdadm, ""},           //
-		"010400 8086:28c0 8086:0000": {"Intel VMD", NVMe, Mdadm, ""},                         //
-		"010802 144d:a824 1028:1fd9": {"NVMe", NVMe, Mdadm, ""},                              //
-		"010700 117c:8072 117c:0080": {"SAS HBA", HBA, Mdadm, ""},                            // ATTO
-		"010400 1000:005D 1000:9361": {"MegaRAID SAS-3 3108", RAID, Storcli, Megacli},        // upper case
-		"010400 1000:005d":           {"MegaRAID SAS-3 3108", RAID, Storcli, Megacli},        // no subsystem known
+		"010601 1b4b:9230 1d49:0300": {"Marvell 88SE92xx", RAID, Mvcli, ""},
+		// Lenovo M.2 mirroring kit
+		"010802 1b4b:2241 1028:2112": {"Dell BOSS-N1 (88NR2241)", RAID, Mnvcli, ""},   //
+		"010400 8086:2826 1028:0600": {"Intel SATA in RAID mode", AHCI, Mdadm, ""},    //
+		"010400 8086:28c0 8086:0000": {"Intel VMD", NVMe, Mdadm, ""},                  //
+		"010802 144d:a824 1028:1fd9": {"NVMe", NVMe, Mdadm, ""},                       //
+		"010700 117c:8072 117c:0080": {"SAS HBA", HBA, Mdadm, ""},                     // ATTO
+		"010400 1000:005D 1000:9361": {"MegaRAID SAS-3 3108", RAID, Storcli, Megacli}, // upper case
+		"010400 1000:005d":           {"MegaRAID SAS-3 3108", RAID, Storcli, Megacli}, // no subsystem known
 	} {
 		got, ok := Recognize(pci(t, ids))
 		require.True(t, ok, ids)
