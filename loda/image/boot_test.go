@@ -126,6 +126,7 @@ type machine struct {
 	mu   sync.Mutex
 	text bytes.Buffer
 	done chan struct{}
+	stop func()
 }
 
 func boot(t *testing.T, disk string, uefi bool, extra ...string) *machine {
@@ -146,6 +147,10 @@ func boot(t *testing.T, disk string, uefi bool, extra ...string) *machine {
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", append(args, extra...)...)
 	m := &machine{t: t, done: make(chan struct{})}
+	m.stop = func() {
+		cancel()
+		<-m.done
+	}
 	cmd.Stdout, cmd.Stderr = m, m
 	require.NoError(t, cmd.Start())
 	go func() {
@@ -153,8 +158,7 @@ func boot(t *testing.T, disk string, uefi bool, extra ...string) *machine {
 		close(m.done)
 	}()
 	t.Cleanup(func() {
-		cancel()
-		<-m.done
+		m.stop()
 		if t.Failed() {
 			out := m.console()
 			t.Logf("console:\n%s", out[max(0, len(out)-6000):])
@@ -254,6 +258,92 @@ func TestDebianImageBootsByBIOSAndUEFIGrowsAndReportsBack(t *testing.T) {
 			require.NoError(t, err)
 			require.Greater(t, mb, 2700, "the root file system grew up to the seed's partition")
 			require.Contains(t, m.console(), "ID=33")
+		})
+	}
+}
+
+// debianKernel is Debian's kernel for virtual machines, downloaded once and unpacked.
+func debianKernel(t *testing.T) (kernel, modules string) {
+	t.Helper()
+	need.Command(t, "apt-get", "apt-cache", "dpkg-deb")
+	cache, err := os.UserCacheDir()
+	require.NoError(t, err)
+	dir := filepath.Join(cache, "loda-test", "kernel")
+	find := func() bool {
+		kernels, _ := filepath.Glob(dir + "/boot/vmlinuz-*")
+		trees, _ := filepath.Glob(dir + "/lib/modules/*")
+		if len(kernels) == 1 && len(trees) == 1 {
+			kernel, modules = kernels[0], trees[0]
+		}
+		return kernel != ""
+	}
+	if find() {
+		return kernel, modules
+	}
+	out, err := exec.Command("apt-cache", "depends", "linux-image-cloud-amd64").Output()
+	require.NoError(t, err)
+	var name string
+	for line := range strings.Lines(string(out)) {
+		if _, dep, ok := strings.Cut(line, "Depends: "); ok {
+			name = strings.TrimSpace(dep)
+			break
+		}
+	}
+	tmp := t.TempDir()
+	cmd := exec.Command("apt-get", "download", name)
+	cmd.Dir = tmp
+	out, err = cmd.CombinedOutput()
+	require.NoError(t, err, string(out))
+	debs, err := filepath.Glob(tmp + "/*.deb")
+	require.NoError(t, err)
+	require.Len(t, debs, 1)
+	require.NoError(t, os.MkdirAll(filepath.Dir(dir), 0o755))
+	part, err := os.MkdirTemp(filepath.Dir(dir), "part-")
+	require.NoError(t, err)
+	out, err = exec.Command("dpkg-deb", "-x", debs[0], part).CombinedOutput()
+	require.NoError(t, err, string(out))
+	os.RemoveAll(dir)
+	require.NoError(t, os.Rename(part, dir))
+	require.True(t, find())
+	return kernel, modules
+}
+
+func TestTheTestSystemBootsInSecondsByBIOSAndUEFIAndReportsOnce(t *testing.T) {
+	need.QEMU(t)
+	need.Command(t, "grub-mkimage")
+	kernel, tree := debianKernel(t)
+	modules, err := image.TinyModules(tree)
+	require.NoError(t, err)
+	d, err := image.Open(t.TempDir())
+	require.NoError(t, err)
+	img, err := image.BuildTiny(t.Context(), image.TinyOptions{Dir: d, Name: "tiny", Kernel: kernel, Modules: modules})
+	require.NoError(t, err)
+	require.Less(t, img.Bytes, int64(20<<20))
+	t.Logf("%d KiB, unpacked %d KiB", img.Bytes>>10, img.RawBytes>>10)
+	for name, uefi := range firmwares() {
+		t.Run(name, func(t *testing.T) {
+			// The first answers are those of a server that is just starting.
+			c := newCallback(t, func(call int) int { return []int{503, 502, 204}[min(call-1, 2)] })
+			seed, err := image.Seed(image.SeedOptions{Hostname: "tiny-1.example", InstanceID: "i-1", FirstBoot: c.FirstBoot})
+			require.NoError(t, err)
+			disk := machineDisk(t, d, img, 256<<20, seed)
+			start := time.Now()
+			m := boot(t, disk, uefi)
+			for range 3 {
+				got := c.installed(t, m, 2*time.Minute)
+				require.Equal(t, c.Secret, got.Secret)
+				require.Equal(t, "tiny-1", got.Hostname)
+				require.Equal(t, "10.0.2.15", got.Address)
+				require.NotEmpty(t, got.Kernel)
+			}
+			t.Logf("%s: reported after %.1f s", name, time.Since(start).Seconds())
+			m.expect("tiny-1 login:", 30*time.Second)
+			m.stop()
+
+			m = boot(t, disk, uefi)
+			m.expect("tiny-1 login:", 2*time.Minute)
+			require.Contains(t, m.console(), "has reported before")
+			require.Empty(t, c.calls)
 		})
 	}
 }

@@ -96,21 +96,20 @@ func BuildDebian(ctx context.Context, o DebianOptions) (_ Image, err error) {
 		return Image{}, err
 	}
 	defer os.RemoveAll(tmp)
-	b := &debianBuild{DebianOptions: o, id: id, tmp: tmp, root: filepath.Join(tmp, "root"), start: time.Now()}
+	b := &debianBuild{DebianOptions: o, id: id, tmp: tmp, root: filepath.Join(tmp, "root")}
 	return b.run(ctx)
 }
 
 type debianBuild struct {
 	DebianOptions
-	id    ids
-	tmp   string
-	root  string
-	start time.Time
+	id   ids
+	tmp  string
+	root string
 }
 
 func (b *debianBuild) say(format string, args ...any) {
 	if b.Progress != nil {
-		b.Progress(fmt.Sprintf("%4.0fs  ", time.Since(b.start).Seconds()) + fmt.Sprintf(format, args...))
+		b.Progress(fmt.Sprintf(format, args...))
 	}
 }
 
