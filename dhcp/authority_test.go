@@ -273,7 +273,20 @@ func TestPoolOfSlash24Carries250Machines(t *testing.T) {
 	require.ErrorContains(t, err, "rack-7", "an alarm that does not name the subnet helps nobody")
 }
 
-func TestLostLeaseDatabaseGivesEverybodyTheSameAddress(t *testing.T) {
+func TestLostLeaseDatabaseMovesNoMachineThatRuns(t *testing.T) {
+	b := newBench(t)
+	before := make(map[int]netip.Addr)
+	for i := range 250 {
+		before[i] = b.lease(machine(i))
+	}
+	b.leases = NewMemoryLeases()
+	b.restart()
+	for i := 249; i >= 0; i-- {
+		b.answer(dhcpv4.MessageTypeAck, dhcpv4.MessageTypeRequest, machine(i), has(before[i]))
+	}
+}
+
+func TestLostLeaseDatabaseGivesTheSameAddressesToTheSameMachines(t *testing.T) {
 	b := newBench(t)
 	before := make(map[int]netip.Addr)
 	for i := range 20 {

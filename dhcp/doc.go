@@ -28,8 +28,9 @@
 //
 // A machine that is being installed speaks DHCP five times (PXE ROM, iPXE, RAM disk, installer, installed system) and
 // introduces itself differently each time. Leases are therefore keyed on the hardware address and never on the client
-// identifier, so that a /24 carries 250 machines and not 90. The first choice for a machine without a lease is a hash
-// of its hardware address: should the lease database be lost, everybody gets the address that they had.
+// identifier, so that a /24 carries 250 machines and not 90. Should the lease database be lost, machines that run keep
+// their addresses when they renew, and the first choice for one that asks anew is a hash of its hardware address, which
+// is what it had, unless another machine was there first.
 //
 // # Who is answered
 //

@@ -179,7 +179,7 @@ func (s *Subnet) broadcast() netip.Addr {
 func (s *Subnet) mask() net.IPMask { return net.CIDRMask(s.Prefix.Bits(), 32) }
 
 // candidate returns the i-th address to try for a machine; i runs from 0 to Pool.Size()-1. The first is a hash of the
-// hardware address, so that it does not depend on who asked before, nor on a lease database. Changing this function
+// hardware address, which depends neither on a lease database nor, unless two machines collide, on who asked before. Changing this function
 // moves every machine that has no lease.
 func (s *Subnet) candidate(mac hwaddr, i int) netip.Addr {
 	h := fnv.New64a()
