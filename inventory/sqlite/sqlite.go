@@ -134,6 +134,11 @@ func create(path string) error {
 }
 
 func (s *Store) open(ctx context.Context) (err error) {
+	unlock, err := lock(ctx, s.path)
+	if err != nil {
+		return fmt.Errorf("sqlite: open %s: %w", s.path, err)
+	}
+	defer unlock()
 	if err := s.recognize(ctx); err != nil {
 		return err
 	}

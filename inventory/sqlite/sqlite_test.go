@@ -439,3 +439,29 @@ func TestPagesAreReadThroughIndices(t *testing.T) {
 		require.NotContains(t, fmt.Sprint(plan), "TEMP B-TREE", query)
 	}
 }
+
+func TestSeveralMayOpenANewDatabaseAtOnce(t *testing.T) {
+	for range 5 {
+		path := filepath.Join(t.TempDir(), "loda.db")
+		var wg sync.WaitGroup
+		for i := range 6 {
+			wg.Go(func() {
+				s, err := sqlite.Open(context.Background(), path)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if err := s.AppendEvents(context.Background(), line("%d", i)); err != nil {
+					t.Error(err)
+				}
+				if err := s.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		events, err := openAt(t, path).Events(t.Context(), inventory.EventFilter{})
+		require.NoError(t, err)
+		require.Len(t, events, 6)
+	}
+}
