@@ -78,6 +78,7 @@ func discovers(t *testing.T, rack *lab.Rack) <-chan string {
 }
 
 func TestBIOSAndUEFIMachinesAskTheNetworkFirst(t *testing.T) {
+	t.Parallel()
 	need.QEMU(t)
 	spec := lab.Default(3)
 	spec.Machines[2].Firmware, spec.Machines[2].Boot = lab.UEFI, lab.BootHTTP

@@ -242,6 +242,7 @@ func (m *Machine) powerOn(ctx context.Context) error {
 		r.process, err = identify(cmd.Process.Pid)
 		return err
 	})
+	theirs.Close() // or QEMU's end would not be seen on ours
 	if err != nil {
 		m.rack.wg.Done()
 		ours.Close()

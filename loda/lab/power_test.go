@@ -194,6 +194,7 @@ func TestABlankDiskIsToldFromOneWithASingleByte(t *testing.T) {
 }
 
 func TestAPersonTypesAtTheConsole(t *testing.T) {
+	t.Parallel()
 	need.QEMU(t)
 	m := up(t, lab.Default(1)).Machine("m1")
 	ctx := bounded(t, time.Minute)
@@ -283,6 +284,7 @@ func TestAMachineIsRebuiltWhileItIsOff(t *testing.T) {
 }
 
 func TestAnUnpluggedCableStaysUnplugged(t *testing.T) {
+	t.Parallel()
 	need.QEMU(t)
 	spec := lab.Default(1)
 	spec.Machines[0].NICs[0].Model = lab.E1000 // iPXE's virtio driver does not look at the carrier
@@ -342,7 +344,9 @@ func TestEveryBusAndCardIsAcceptedByQEMU(t *testing.T) {
 func TestWhatQEMURefusesIsInTheError(t *testing.T) {
 	need.QEMU(t)
 	m := up(t, lab.Spec{Machines: []lab.MachineSpec{{QEMUArgs: []string{"-device", "no-such-device"}}}}).Machine("m1")
+	begin := time.Now()
 	err := m.PowerOn(bounded(t, time.Minute))
+	require.Less(t, time.Since(begin), 20*time.Second, "at once")
 	require.ErrorContains(t, err, "machine m1: power on")
 	require.ErrorContains(t, err, "'no-such-device' is not a valid device model name")
 	require.False(t, m.On())
@@ -360,6 +364,7 @@ func TestAMachineWhoseQEMUDiesIsReported(t *testing.T) {
 
 // TestTheDisksTurnComesWhenNobodyAnswers waits for a BIOS that gives up on a silent network.
 func TestTheDisksTurnComesWhenNobodyAnswers(t *testing.T) {
+	t.Parallel()
 	need.QEMU(t)
 	rack := up(t, lab.Spec{Machines: []lab.MachineSpec{
 		{Disks: []lab.Disk{{Size: lab.MiB, Image: bootSector(t, "sector runs", switchesOff)}}},
@@ -404,6 +409,7 @@ var (
 )
 
 func TestTheBootOrderInTheNVRAMStartsWithTheNetworkAndStays(t *testing.T) {
+	t.Parallel()
 	need.QEMU(t)
 	m := up(t, lab.Spec{Machines: []lab.MachineSpec{{
 		Firmware: lab.UEFI, BootOrder: lab.OrderNVRAM, Disks: []lab.Disk{{Size: 32 * lab.MiB, Image: espImage(t)}},
@@ -432,6 +438,7 @@ func TestTheBootOrderInTheNVRAMStartsWithTheNetworkAndStays(t *testing.T) {
 }
 
 func TestTheNextBootIsOverriddenOnce(t *testing.T) {
+	t.Parallel()
 	m := fromDisk(t, halts)
 	ctx := bounded(t, time.Minute)
 	either := regexp.MustCompile(`sector runs|Configuring \(net0`)

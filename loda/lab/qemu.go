@@ -66,15 +66,15 @@ func (m MachineSpec) qemuArgs(h qemuHost) []string {
 	if m.BIOSVersion != "" {
 		add("-smbios", opt("type=0", "vendor="+escape(m.Vendor), "version="+escape(m.BIOSVersion)))
 	}
-	system := opt("type=1", "manufacturer="+escape(m.Vendor), "product="+escape(m.Product), "serial="+escape(m.Serial),
-		"uuid="+m.UUID)
+	// Without an empty version QEMU puts the name of its machine type there.
+	identity := opt("manufacturer="+escape(m.Vendor), "version=", "serial="+escape(m.Serial))
+	system := opt("type=1", identity, "product="+escape(m.Product), "uuid="+m.UUID)
 	if m.SKU != "" {
 		system = opt(system, "sku="+escape(m.SKU))
 	}
 	add("-smbios", system)
-	add("-smbios", opt("type=2", "manufacturer="+escape(m.Vendor), "product="+escape(m.Product),
-		"serial="+escape(m.Serial)))
-	add("-smbios", opt("type=3", "manufacturer="+escape(m.Vendor), "serial="+escape(m.Serial)))
+	add("-smbios", opt("type=2", identity, "product="+escape(m.Product)))
+	add("-smbios", opt("type=3", identity))
 	for _, file := range h.smbios {
 		add("-smbios", "file="+escape(file))
 	}

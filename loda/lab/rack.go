@@ -89,7 +89,8 @@ func Up(ctx context.Context, spec Spec, opts Options) (*Rack, error) {
 		ID: id, Name: spec.Name, Created: time.Now().UTC(), Owner: owner,
 		Namespace: "loda-" + id, Server: spec.Server, KeepDir: opts.KeepFiles,
 		Dir: filepath.Join(opts.DataDir, id), SocketDir: filepath.Join(opts.RuntimeDir, id),
-		path: filepath.Join(opts.RuntimeDir, id+".json"),
+		Control: filepath.Join(opts.RuntimeDir, id, "control"),
+		path:    filepath.Join(opts.RuntimeDir, id+".json"),
 	}
 	for i, m := range spec.Machines {
 		machine, state := newMachine(r, i, m)
@@ -154,6 +155,9 @@ func (r *Rack) build(ctx context.Context) (err error) {
 		if err := m.furnish(ctx); err != nil {
 			return fmt.Errorf("machine %s: %w", m.name, err)
 		}
+	}
+	if err := r.serveControl(); err != nil {
+		return err
 	}
 	r.wg.Go(r.watch)
 	return nil

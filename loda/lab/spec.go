@@ -150,7 +150,8 @@ type Disk struct {
 	// Serial, at most 20 characters (the limit of virtio, ATA and NVMe). Default <MACHINE>-D<number from 0>.
 	Serial string `yaml:"serial,omitempty"`
 	// WWN (16 hexadecimal digits, with or without 0x) for ahci, scsi, megasas and mptsas, an EUI-64 for nvme. Default:
-	// derived from rack and machine where the bus has one; virtio has none.
+	// derived from rack and machine where the bus has one; virtio has none. Linux does not believe the EUI-64 of QEMU's
+	// NVMe controller (quirk BOGUS_NID in drivers/nvme/host/pci.c) and tells none.
 	WWN string `yaml:"wwn,omitempty"`
 	// Medium, for ahci, scsi, megasas and mptsas; default ssd. NVMe is always ssd, and virtio cannot tell.
 	Medium Medium `yaml:"medium,omitempty"`

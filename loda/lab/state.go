@@ -25,6 +25,8 @@ type State struct {
 	Owner     Process    `json:"owner"`
 	Namespace string     `json:"namespace"`
 	Server    netip.Addr `json:"server"`
+	// Control is the socket that [Control] speaks to.
+	Control string `json:"control"`
 	// Dir holds disks, NVRAM and consoles; SocketDir the sockets of the machines. KeepDir leaves Dir in place.
 	Dir       string         `json:"dir"`
 	SocketDir string         `json:"socket_dir"`
@@ -123,11 +125,20 @@ func List(opts Options) ([]State, error) {
 // machines, programs that run in its namespace, the namespace, files. It works on a rack whose owner is dead and on
 // one whose owner lives, who then sees [Rack.Done] closed. The error is [ErrNoRack] if there is none.
 func Down(ctx context.Context, name string, opts Options) error {
+	state, err := find(name, opts)
+	if err != nil {
+		return fmt.Errorf("take down: %w", err)
+	}
+	return state.clean(ctx)
+}
+
+// find looks for a rack by its ID, or by a name that only one has.
+func find(name string, opts Options) (State, error) {
 	states, err := List(opts)
 	var found []State
 	for _, s := range states {
 		if s.ID == name {
-			return s.clean(ctx)
+			return s, nil
 		}
 		if s.Name == name {
 			found = append(found, s)
@@ -135,15 +146,15 @@ func Down(ctx context.Context, name string, opts Options) error {
 	}
 	switch len(found) {
 	case 0:
-		return errors.Join(fmt.Errorf("take down rack %s: %w", name, ErrNoRack), err)
+		return State{}, errors.Join(fmt.Errorf("rack %s: %w", name, ErrNoRack), err)
 	case 1:
-		return found[0].clean(ctx)
+		return found[0], nil
 	}
 	ids := make([]string, len(found))
 	for i, s := range found {
 		ids[i] = s.ID
 	}
-	return fmt.Errorf("take down rack %s: there are %d of that name, say which: %s", name, len(found),
+	return State{}, fmt.Errorf("rack %s: there are %d of that name, say which: %s", name, len(found),
 		strings.Join(ids, ", "))
 }
 
