@@ -410,14 +410,14 @@ func (in *Installer) takeFacts(ctx context.Context, serial inventory.Serial, doc
 	if len(doc) > maxFacts {
 		return nil, fmt.Errorf("the facts have %d bytes, at most %d are taken", len(doc), maxFacts)
 	}
-	var facts hw.Facts
-	if err := json.Unmarshal(doc, &facts); err != nil {
+	facts, err := hw.Decode(doc)
+	if err != nil {
 		return nil, fmt.Errorf("the facts cannot be read: %w", err)
 	}
 	if got, err := inventory.ParseSerial(facts.System.Serial); err != nil || got != serial {
 		return nil, fmt.Errorf("the facts are of serial number %q, the installation is for %s", facts.System.Serial, serial)
 	}
-	_, err := in.store.UpdateMachine(ctx, serial, func(m *inventory.Machine) error {
+	_, err = in.store.UpdateMachine(ctx, serial, func(m *inventory.Machine) error {
 		m.Facts, m.LastSeenAt = doc, in.now()
 		for _, f := range []struct {
 			field *string
@@ -429,7 +429,7 @@ func (in *Installer) takeFacts(ctx context.Context, serial inventory.Serial, doc
 		}
 		return nil
 	})
-	return &facts, err
+	return facts, err
 }
 
 // Log appends lines that the agent or a script printed.

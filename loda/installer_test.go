@@ -18,6 +18,7 @@ import (
 	"github.com/project-loda/loda/loda"
 	"github.com/project-loda/loda/loda/agentapi"
 	"github.com/project-loda/loda/loda/image"
+	"github.com/project-loda/loda/loda/trust"
 )
 
 const (
@@ -53,7 +54,9 @@ func newBench(t *testing.T) *bench {
 		"broken": {Image: "nowhere"},
 	})
 	require.NoError(t, err)
-	b.Installer, err = loda.NewInstaller(loda.Config{Store: b.store, Profiles: profiles, Images: b, CA: []byte("pem"),
+	authority, err := trust.Open(t.TempDir())
+	require.NoError(t, err)
+	b.Installer, err = loda.NewInstaller(loda.Config{Store: b.store, Profiles: profiles, Images: b, CA: authority.PEM(),
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: func() time.Time { return b.now }})
 	require.NoError(t, err)
 	return b

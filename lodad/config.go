@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -20,9 +21,11 @@ import (
 
 // config is the content of lodad.yaml. What its fields mean is said in configTemplate, where a person looks for it.
 type config struct {
-	Site string    `yaml:"site"`
-	Data string    `yaml:"data"`
-	Log  logConfig `yaml:"log"`
+	Site string `yaml:"site"`
+	Data string `yaml:"data"`
+	// Database is the file of the embedded database; see database.
+	Database string    `yaml:"database"`
+	Log      logConfig `yaml:"log"`
 
 	Listen    listenConfig            `yaml:"listen"`
 	DHCP      dhcpConfig              `yaml:"dhcp"`
@@ -141,6 +144,9 @@ func (c *config) check() error {
 	if err := level.UnmarshalText([]byte(c.Log.Level)); err != nil {
 		bad("log.level: %q is unknown; want debug, info, warn or error", c.Log.Level)
 	}
+	if c.Database != "" && !filepath.IsAbs(c.Database) {
+		bad("database: %q is not an absolute path", c.Database)
+	}
 	if c.Log.Format != "text" && c.Log.Format != "json" {
 		bad("log.format: %q is unknown; want text or json", c.Log.Format)
 	}
@@ -162,6 +168,8 @@ func (c *config) path(elements ...string) string {
 	return filepath.Join(append([]string{c.Data}, elements...)...)
 }
 
+func (c *config) database() string { return cmp.Or(c.Database, c.path("loda.db")) }
+
 func (c *config) socket() string {
 	if c.Listen.Socket != "" {
 		return c.Listen.Socket
@@ -179,6 +187,9 @@ site: default
 
 # Everything that lodad keeps: database, certificate authority, images, bootOS, first admin token.
 data: /var/lib/loda
+
+# The file of the embedded database; empty: loda.db in data.
+database: ""
 
 log:
   level: info    # debug, info, warn, error

@@ -63,7 +63,8 @@ The package mirrors are those of this host.`,
 			if err != nil {
 				return err
 			}
-			o.Dir, o.Name, o.Progress = images, "debian-12", steps(cmd.ErrOrStderr())
+			o.Dir, o.Name = images, "debian-12"
+			o.Progress = func(line string) { fmt.Fprintln(cmd.ErrOrStderr(), plain(line)) }
 			if len(args) == 1 {
 				o.Name = args[0]
 			}

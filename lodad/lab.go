@@ -211,7 +211,8 @@ func prepareImage(ctx context.Context, cache, name string, say func(string)) err
 	switch name {
 	case labDebian:
 		say("building the Debian image (once, about two minutes)")
-		_, err = image.BuildDebian(ctx, image.DebianOptions{Dir: images, Name: name, KernelPackage: labKernel, Progress: say})
+		_, err = image.BuildDebian(ctx, image.DebianOptions{Dir: images, Name: name, KernelPackage: labKernel,
+			Progress: func(line string) { say("  " + line) }})
 	case labTiny:
 		say("building the tiny test system (once)")
 		err = errors.ErrUnsupported
@@ -226,8 +227,11 @@ type labSite struct {
 	config string
 	// program is this executable; tests use one that they have built.
 	program string
+	// environ is added to lodad's environment.
+	environ []string
 	process *exec.Cmd
 	exited  chan error
+	api     *api.Client
 }
 
 // newLabSite prepares a data directory with the image and a bootOS. change may alter the configuration.
@@ -326,7 +330,7 @@ func (s *labSite) start(ctx context.Context) error {
 	defer log.Close()
 	s.process = s.rack.Command(context.WithoutCancel(ctx), s.program, "serve", "--config", s.config)
 	s.process.Stdout, s.process.Stderr = log, log
-	s.process.Env = labEnviron()
+	s.process.Env = append(labEnviron(), s.environ...)
 	if err := s.process.Start(); err != nil {
 		return fmt.Errorf("starting lodad: %w", err)
 	}
@@ -358,7 +362,12 @@ func labEnviron() []string {
 	return slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, "LODA_") })
 }
 
-func (s *labSite) client() (*api.Client, error) { return (&globals{config: s.config}).localClient() }
+func (s *labSite) client() (c *api.Client, err error) {
+	if s.api == nil {
+		s.api, err = (&globals{config: s.config}).localClient()
+	}
+	return s.api, err
+}
 
 // stop asks lodad to finish, and kills it after a while.
 func (s *labSite) stop() {

@@ -13,8 +13,6 @@ import (
 	"github.com/project-loda/loda/hw"
 	"github.com/project-loda/loda/inventory"
 	"github.com/project-loda/loda/loda/api"
-
-	"encoding/json"
 )
 
 func machineCommand(g *globals) *cobra.Command {
@@ -177,8 +175,8 @@ func showMachine(w io.Writer, m api.Machine) error {
 	if len(m.Facts) == 0 {
 		return nil
 	}
-	var facts hw.Facts
-	if err := json.Unmarshal(m.Facts, &facts); err != nil {
+	facts, err := hw.Decode(m.Facts)
+	if err != nil {
 		return fmt.Errorf("machine %s: its facts cannot be read: %w", m.Serial, err)
 	}
 	fmt.Fprintln(w)

@@ -53,7 +53,7 @@ func serve(ctx context.Context, c *config) (err error) {
 	if err := dir.Make(); err != nil {
 		return err
 	}
-	store, err := sqlite.Open(ctx, c.path("loda.db"))
+	store, err := sqlite.Open(ctx, c.database())
 	if err != nil {
 		return err
 	}

@@ -64,7 +64,7 @@ func bootLabel(d loda.Decision) string {
 // bootFiles answers the DHCP server's question: which network boot program, or which script.
 func (s *Site) bootFiles() dhcp.Booter {
 	files := dhcp.BootFiles{
-		HTTP:   "http://{server}:" + s.bootPort + "/boot/snponly.efi",
+		HTTP:   "http://{server}:" + s.bootPort + "/boot",
 		Script: "http://{server}:" + s.bootPort + "/boot/ipxe",
 	}
 	if s.chainload == nil {
