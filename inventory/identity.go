@@ -43,7 +43,8 @@ var placeholders = map[string]bool{
 	"NONE": true, "N/A": true, "NULL": true, "UNKNOWN": true, "EMPTY": true, "OEM": true, "O.E.M.": true, "INVALID": true,
 	"0123456789": true, "123456789": true, "1234567890": true, "12345678": true, "9876543210": true, "SERNUM": true,
 	"1234567": true, "01234567": true, "012345678": true, "SYSTEM SERIAL": true, "SERIAL_NUMBER": true, "NOT SET": true,
-	"NOTSET": true, "NO SERIAL": true, "DEFAULT": true, "FILLED BY OEM": true, "SERIAL": true, "SYS_SERIAL": true, "SSN-12345": true, "TBD": true, "..............": true,
+	"NOTSET": true, "NO SERIAL": true, "DEFAULT": true, "FILLED BY OEM": true, "SERIAL": true,
+	"SYS_SERIAL": true, "SSN-12345": true, "TBD": true, "..............": true,
 }
 
 func placeholder(t string) bool {

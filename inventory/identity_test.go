@@ -33,10 +33,13 @@ func TestSerialNumbersAreBroughtIntoOneForm(t *testing.T) {
 func TestSerialNumbersThatIdentifyNothingAreRefused(t *testing.T) {
 	for _, given := range []string{
 		"", " ", "\x00", "To be filled by O.E.M.", "to be filled by o.e.m", "TO BE FILLED BY OEM", "System Serial Number",
-		"system  serial   number", "Default string", "Not Specified", "Not Applicable", "N/A", "None", "none ", "null", "Unknown",
+		"system  serial   number", "Default string", "Not Specified", "Not Applicable", "N/A", "None", "none ",
+		"null", "Unknown",
 		"0123456789", "123456789", "1234567890", "0000000", "00000000000000000000", "XXXXXXXX", "xxxxxxxx", "FFFFFFFF",
-		"........", "-------", "A", "AB", "11", "-ABC123", ".ABC", "/etc", "AB C123", "AB\x00C123", "ABC;rm", "ABC\"1", "ABC'1",
-		"ABC%41", "ÄBC123", "ＡＢＣ１２３", "ABC\u200b123", "ABC123\u00a0\u00a0X", strings.Repeat("a1", 33), "\xff\xfe\xfd",
+		"........", "-------", "A", "AB", "11", "-ABC123", ".ABC", "/etc", "AB C123", "AB\x00C123",
+		"ABC;rm", "ABC\"1", "ABC'1",
+		"ABC%41", "ÄBC123", "ＡＢＣ１２３", "ABC\u200b123", "ABC123\u00a0\u00a0X", strings.Repeat("a1", 33),
+		"\xff\xfe\xfd",
 	} {
 		got, err := inventory.ParseSerial(given)
 		require.Error(t, err, "%q", given)
@@ -53,7 +56,8 @@ func TestAPlaceholderIsToldApartFromATypo(t *testing.T) {
 }
 
 func TestHardwareAddressesAreBroughtIntoOneForm(t *testing.T) {
-	for _, given := range []string{"52:54:00:ab:cd:ef", "52:54:00:AB:CD:EF", "52-54-00-AB-CD-EF", "5254.00ab.cdef", "525400abcdef",
+	for _, given := range []string{"52:54:00:ab:cd:ef", "52:54:00:AB:CD:EF", "52-54-00-AB-CD-EF", "5254.00ab.cdef",
+		"525400abcdef",
 		"525400ABCDEF", " 52:54:00:ab:cd:ef\n"} {
 		got, err := inventory.ParseMAC(given)
 		require.NoError(t, err, "%q", given)
@@ -63,7 +67,8 @@ func TestHardwareAddressesAreBroughtIntoOneForm(t *testing.T) {
 }
 
 func TestHardwareAddressesThatBelongToNoCardAreRefused(t *testing.T) {
-	for _, given := range []string{"", "52:54:00:ab:cd", "52:54:00:ab:cd:ef:01:02", "52:54:00:ab:cd:eg", "00:00:00:00:00:00",
+	for _, given := range []string{"", "52:54:00:ab:cd", "52:54:00:ab:cd:ef:01:02", "52:54:00:ab:cd:eg",
+		"00:00:00:00:00:00",
 		"ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:01", "33:33:00:00:00:01", "000000000000", "52 54 00 ab cd ef", "525400abcde",
 		"02:00:5e:10:00:00:00:01", "192.168.0.1", "52:54:00-ab:cd:ef", "525400abcdé",
 		"00:00:00:00:fe:80:00:00:00:00:00:00:02:00:5e:10:00:00:00:01"} {
@@ -79,7 +84,8 @@ func TestHardwareAddressesThatBelongToNoCardAreRefused(t *testing.T) {
 }
 
 func FuzzParseSerial(f *testing.F) {
-	for _, s := range []string{"ABC123", " abc123 ", "To be filled by O.E.M.", "0000000", "ÄBC", "\xff\xff", "ſſſ", "a/b:c"} {
+	for _, s := range []string{"ABC123", " abc123 ", "To be filled by O.E.M.", "0000000", "ÄBC", "\xff\xff", "ſſſ",
+		"a/b:c"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -33,7 +33,8 @@ func TestEveryStateIsOpenButTheTwoEnds(t *testing.T) {
 }
 
 func TestProgressStaysBetweenNothingAndAll(t *testing.T) {
-	for given, want := range map[float64]float64{-1: 0, 0: 0, 0.5: 0.5, 1: 1, 1.0000001: 1, math.Inf(1): 1, math.Inf(-1): 0} {
+	for given, want := range map[float64]float64{-1: 0, 0: 0, 0.5: 0.5, 1: 1, 1.0000001: 1, math.Inf(1): 1,
+		math.Inf(-1): 0} {
 		i := inventory.Installation{ID: "i1", Serial: "ABC123", State: inventory.Queued, Progress: given}
 		require.NoError(t, i.Normalize(time.Now()))
 		require.Equal(t, want, i.Progress)

@@ -93,7 +93,8 @@ func (m *Machine) Normalize() error {
 	}
 	if m.Address.IsValid() {
 		m.Address = m.Address.Unmap()
-		if a := m.Address; !a.Is4() || a.IsUnspecified() || a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
+		broadcast := netip.AddrFrom4([4]byte{255, 255, 255, 255})
+		if a := m.Address; !a.Is4() || a.IsUnspecified() || a.IsMulticast() || a == broadcast {
 			bad = append(bad, fmt.Errorf("%s is not the IPv4 address of a host", a))
 		}
 	}

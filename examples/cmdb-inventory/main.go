@@ -94,11 +94,14 @@ func show(ctx context.Context, store inventory.Store) error {
 		return err
 	}
 	// A second import of a MAC that the CMDB knows is refused, and says whose it is.
-	err = store.CreateMachines(ctx, []inventory.Machine{{Serial: "CZ20190A03", MACs: []inventory.MAC{"52:54:00:00:00:02"}}})
+	err = store.CreateMachines(ctx, []inventory.Machine{
+		{Serial: "CZ20190A03", MACs: []inventory.MAC{"52:54:00:00:00:02"}},
+	})
 	fmt.Println(err)
 
-	err = store.CreateInstallation(ctx, inventory.Installation{ID: "01", Serial: "CZ20190A01", State: inventory.Queued,
-		Profile: "compute"}, inventory.Event{Kind: inventory.KindState, Serial: "CZ20190A01", Installation: "01", Message: "queued"})
+	err = store.CreateInstallation(ctx,
+		inventory.Installation{ID: "01", Serial: "CZ20190A01", State: inventory.Queued, Profile: "compute"},
+		inventory.Event{Kind: inventory.KindState, Serial: "CZ20190A01", Installation: "01", Message: "queued"})
 	if err != nil {
 		return err
 	}

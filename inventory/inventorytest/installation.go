@@ -391,7 +391,8 @@ func installationFilters(t *testing.T, s InstallationStores) {
 		{inventory.InstallationFilter{Serial: serial(1)}, []string{"i1", "i2", "i3"}},
 		{inventory.InstallationFilter{Serial: serial(9)}, []string{}},
 		{inventory.InstallationFilter{States: queued}, []string{"i3", "i5"}},
-		{inventory.InstallationFilter{States: []inventory.State{inventory.Failed, inventory.Installed}}, []string{"i1", "i4"}},
+		{inventory.InstallationFilter{States: []inventory.State{inventory.Failed, inventory.Installed}},
+			[]string{"i1", "i4"}},
 		{inventory.InstallationFilter{OpenOnly: true}, []string{"i3", "i4", "i5"}},
 		{inventory.InstallationFilter{OpenOnly: true, Newest: true, Limit: 2}, []string{"i5", "i4"}},
 		{inventory.InstallationFilter{OpenOnly: true, States: []inventory.State{inventory.Installed}}, []string{}},
@@ -409,8 +410,9 @@ func installationFilters(t *testing.T, s InstallationStores) {
 func installationUpdate(t *testing.T, s InstallationStores) {
 	create(t, s, bare(1))
 	createInstallation(t, s, fullInstallation("i1", serial(1)))
-	want := inventory.Installation{ID: "i1", Serial: serial(1), State: inventory.Installing, Reason: "r", Profile: "p", Attempt: 4,
-		Plan: json.RawMessage(`[1]`), Progress: 0.5, ProgressText: "half", CreatedAt: moment(1), StateSince: moment(50),
+	want := inventory.Installation{ID: "i1", Serial: serial(1), State: inventory.Installing, Reason: "r",
+		Profile: "p", Attempt: 4, Plan: json.RawMessage(`[1]`), Progress: 0.5, ProgressText: "half",
+		CreatedAt: moment(1), StateSince: moment(50),
 		Entered: map[inventory.State]time.Time{inventory.Installing: moment(50)}}
 	stored, err := s.UpdateInstallation(t.Context(), "i1", func(i *inventory.Installation) ([]inventory.Event, error) {
 		require.Equal(t, fullInstallation("i1", serial(1)), *i, "change gets what is stored")

@@ -69,7 +69,8 @@ func TestTheSuiteNoticesABrokenStore(t *testing.T) {
 
 type lostUpdate struct{ inventory.Store }
 
-func (s lostUpdate) UpdateMachine(ctx context.Context, sn inventory.Serial, change func(*inventory.Machine) error) (*inventory.Machine, error) {
+func (s lostUpdate) UpdateMachine(ctx context.Context, sn inventory.Serial,
+	change func(*inventory.Machine) error) (*inventory.Machine, error) {
 	m, err := s.Machine(ctx, sn)
 	if err != nil {
 		return nil, err

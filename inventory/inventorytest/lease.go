@@ -175,7 +175,9 @@ func leaseAliasing(t *testing.T, s inventory.LeaseStore) {
 
 func leaseRace(t *testing.T, s inventory.LeaseStore) {
 	won := 0
-	for _, err := range together(16, func(i int) error { return s.SaveLease(context.Background(), lease(i, "10.0.0.1")) }) {
+	for _, err := range together(16, func(i int) error {
+		return s.SaveLease(context.Background(), lease(i, "10.0.0.1"))
+	}) {
 		if err == nil {
 			won++
 			continue

@@ -387,8 +387,9 @@ func machinePromotion(t *testing.T, s inventory.MachineStore) {
 		UUID: "uuid-1", Vendor: "HPE", Product: "DL380", Facts: doc, CreatedAt: moment(0), UpdatedAt: moment(0),
 		LastSeenAt: moment(5)}
 	create(t, s, learnt)
-	create(t, s, inventory.Machine{Serial: serial(1), Name: "web-1", Source: inventory.Imported, Profile: "compute", Rack: "r9",
-		Labels: map[string]string{"a": "b"}, MACs: []inventory.MAC{mac(2), mac(0)}, Address: netip.MustParseAddr("10.1.2.3")})
+	create(t, s, inventory.Machine{Serial: serial(1), Name: "web-1", Source: inventory.Imported, Profile: "compute",
+		Rack: "r9", Labels: map[string]string{"a": "b"}, MACs: []inventory.MAC{mac(2), mac(0)},
+		Address: netip.MustParseAddr("10.1.2.3")})
 	got := get(t, s, serial(1))
 	recent(t, got.UpdatedAt)
 	require.Equal(t, inventory.Machine{Serial: serial(1), Name: "web-1", Source: inventory.Imported, Profile: "compute",
@@ -406,7 +407,8 @@ func machinePromotion(t *testing.T, s inventory.MachineStore) {
 }
 
 func machinePromotionConflict(t *testing.T, s inventory.MachineStore) {
-	create(t, s, full(1), inventory.Machine{Serial: serial(2), Source: inventory.Discovered, MACs: []inventory.MAC{mac(50)}})
+	create(t, s, full(1),
+		inventory.Machine{Serial: serial(2), Source: inventory.Discovered, MACs: []inventory.MAC{mac(50)}})
 	before := get(t, s, serial(2))
 	err := s.CreateMachines(t.Context(), []inventory.Machine{{Serial: serial(2), MACs: []inventory.MAC{full(1).MACs[0]}}})
 	conflict(t, err, string(full(1).MACs[0]))
@@ -428,8 +430,10 @@ func machineImportTwice(t *testing.T, s inventory.MachineStore) {
 }
 
 func machineDiscoveredTwice(t *testing.T, s inventory.MachineStore) {
-	create(t, s, inventory.Machine{Serial: serial(1), Source: inventory.Discovered, MACs: []inventory.MAC{mac(1)}, Vendor: "HPE"})
-	create(t, s, inventory.Machine{Serial: serial(1), Source: inventory.Discovered, MACs: []inventory.MAC{mac(2)}, UUID: "u"})
+	create(t, s, inventory.Machine{Serial: serial(1), Source: inventory.Discovered, MACs: []inventory.MAC{mac(1)},
+		Vendor: "HPE"})
+	create(t, s, inventory.Machine{Serial: serial(1), Source: inventory.Discovered, MACs: []inventory.MAC{mac(2)},
+		UUID: "u"})
 	got := get(t, s, serial(1))
 	require.Equal(t, inventory.Discovered, got.Source)
 	require.Equal(t, []inventory.MAC{mac(1), mac(2)}, got.MACs)
@@ -511,7 +515,10 @@ func machineUpdateFails(t *testing.T, s inventory.MachineStore) {
 
 func machineUpdateSerial(t *testing.T, s inventory.MachineStore) {
 	create(t, s, full(1))
-	_, err := s.UpdateMachine(t.Context(), serial(1), func(m *inventory.Machine) error { m.Serial = serial(2); return nil })
+	_, err := s.UpdateMachine(t.Context(), serial(1), func(m *inventory.Machine) error {
+		m.Serial = serial(2)
+		return nil
+	})
 	require.Error(t, err)
 	require.Equal(t, full(1), get(t, s, serial(1)))
 	_, err = s.Machine(t.Context(), serial(2))

@@ -32,7 +32,8 @@ func hash(secret string) string {
 }
 
 func token(id string) inventory.Token {
-	return inventory.Token{ID: id, Name: "of " + id, Role: "viewer", Hash: hash(id), CreatedAt: moment(1), ExpiresAt: moment(2)}
+	return inventory.Token{ID: id, Name: "of " + id, Role: "viewer", Hash: hash(id), CreatedAt: moment(1),
+		ExpiresAt: moment(2)}
 }
 
 func tokenRoundTrip(t *testing.T, s inventory.TokenStore) {

@@ -70,12 +70,11 @@ func BenchmarkAppendEvents(b *testing.B) {
 func BenchmarkUpdateInstallation(b *testing.B) {
 	s := open(b)
 	require.NoError(b, s.CreateMachines(b.Context(), []inventory.Machine{{Serial: "SN0001"}}))
-	require.NoError(b, s.CreateInstallation(b.Context(), inventory.Installation{ID: "i1", Serial: "SN0001", State: inventory.Queued}))
+	require.NoError(b, s.CreateInstallation(b.Context(),
+		inventory.Installation{ID: "i1", Serial: "SN0001", State: inventory.Queued}))
 	share(b, 16, func(i int) error {
-		_, err := s.UpdateInstallation(context.Background(), "i1", func(i *inventory.Installation) ([]inventory.Event, error) {
-			i.Progress += 0.0001
-			return nil, nil
-		})
+		change := func(i *inventory.Installation) ([]inventory.Event, error) { i.Progress += 0.0001; return nil, nil }
+		_, err := s.UpdateInstallation(context.Background(), "i1", change)
 		return err
 	})
 }
@@ -93,8 +92,9 @@ func BenchmarkMachines100k(b *testing.B) {
 	for first := 0; first < n; first += 10_000 {
 		var ms []inventory.Machine
 		for i := first; i < first+10_000; i++ {
-			ms = append(ms, inventory.Machine{Serial: inventory.Serial(fmt.Sprintf("SN%06d", i)), Name: fmt.Sprintf("node-%d", i),
-				Profile: fmt.Sprintf("p%d", i%20), Rack: fmt.Sprintf("r%d", i%2000), Vendor: "Dell Inc.", Product: "PowerEdge R650",
+			ms = append(ms, inventory.Machine{Serial: inventory.Serial(fmt.Sprintf("SN%06d", i)),
+				Name: fmt.Sprintf("node-%d", i), Profile: fmt.Sprintf("p%d", i%20), Rack: fmt.Sprintf("r%d", i%2000),
+				Vendor: "Dell Inc.", Product: "PowerEdge R650",
 				MACs:  []inventory.MAC{inventory.MAC(fmt.Sprintf("52:54:00:%02x:%02x:%02x", i>>16, i>>8&255, i&255))},
 				Facts: facts})
 		}

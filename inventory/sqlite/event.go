@@ -40,7 +40,8 @@ func (s *Store) AppendEvents(ctx context.Context, events ...inventory.Event) err
 func (t *tx) appendEvents(events []inventory.Event) error {
 	for i := range events {
 		e := &events[i]
-		_, err := t.exec("INSERT INTO events (time, serial, mac, installation, kind, message, data) VALUES (?, ?, ?, ?, ?, ?, ?)",
+		_, err := t.exec(`INSERT INTO events (time, serial, mac, installation, kind, message, data)
+			VALUES (?, ?, ?, ?, ?, ?, ?)`,
 			micros(e.Time), orNull(e.Serial), orNull(e.MAC), orNull(e.Installation), string(e.Kind), e.Message, blob(e.Data))
 		if err != nil {
 			return err

@@ -35,13 +35,15 @@ func (s *Store) fail(ctx context.Context, doing string, err error) error {
 	case sqlite3.SQLITE_BUSY:
 		return fmt.Errorf("sqlite: %s: %s: another process has been writing for %s: %w", s.path, doing, busyTimeout, err)
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM:
-		return fmt.Errorf("sqlite: %s: %s: the file and its directory must be writable for this user: %w", s.path, doing, err)
+		return fmt.Errorf("sqlite: %s: %s: the file and its directory must be writable for this user: %w",
+			s.path, doing, err)
 	}
 	return fmt.Errorf("sqlite: %s: %s: %w", s.path, doing, err)
 }
 
 func (s *Store) full(doing string, err error) error {
-	return fmt.Errorf("sqlite: %s: %s: %w (%v); nothing was stored, free some space", s.path, doing, inventory.ErrFull, err)
+	return fmt.Errorf("sqlite: %s: %s: %w (%v); nothing was stored, free some space", s.path, doing,
+		inventory.ErrFull, err)
 }
 
 func (s *Store) damaged(err error) error {

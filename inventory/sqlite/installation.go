@@ -11,8 +11,8 @@ import (
 	"github.com/project-loda/loda/inventory"
 )
 
-const installationColumns = `id, serial, state, reason, profile, attempt, progress, progress_text, created_at, updated_at,
-	state_since, deadline, entered, plan`
+const installationColumns = `id, serial, state, reason, profile, attempt, progress, progress_text,
+	created_at, updated_at, state_since, deadline, entered, plan`
 
 // isOpen must read as the condition of the index installations_open does, or SQLite does not use the index.
 const isOpen = "state NOT IN ('installed', 'canceled')"

@@ -15,7 +15,8 @@ type querier interface {
 }
 
 // list runs a query and reads each row with scan.
-func list[T any](ctx context.Context, q querier, scan func(*sql.Rows, *T) error, query string, args ...any) ([]T, error) {
+func list[T any](ctx context.Context, q querier, scan func(*sql.Rows, *T) error, query string,
+	args ...any) ([]T, error) {
 	rows, err := q.query(ctx, query, args...)
 	if err != nil {
 		return nil, err

@@ -198,13 +198,15 @@ func (s *Store) recognize(ctx context.Context) error {
 		return s.fail(ctx, "open", err)
 	}
 	if id != applicationID && (id != 0 || tables > 0) {
-		return fmt.Errorf("sqlite: %s is a database of another program (application ID %#x); name another file", s.path, id)
+		return fmt.Errorf("sqlite: %s is a database of another program (application ID %#x); name another file",
+			s.path, id)
 	}
 	if versions == 0 {
 		return nil
 	}
 	var current int64
-	err = db.QueryRowContext(ctx, "SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied").Scan(&current)
+	err = db.QueryRowContext(ctx, "SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied").
+		Scan(&current)
 	if err != nil {
 		return s.fail(ctx, "read the schema's version", err)
 	}

@@ -21,7 +21,8 @@ func (s *Store) CreateToken(ctx context.Context, token inventory.Token) error {
 		return err
 	}
 	return s.write(ctx, "create token "+token.ID, func(t *tx) error {
-		old, err := one(ctx, t, scanToken, "SELECT "+tokenColumns+" FROM tokens WHERE id = ? OR hash = ? ORDER BY id = ? DESC",
+		old, err := one(ctx, t, scanToken, "SELECT "+tokenColumns+
+			" FROM tokens WHERE id = ? OR hash = ? ORDER BY id = ? DESC",
 			token.ID, token.Hash, token.ID)
 		switch {
 		case errors.Is(err, inventory.ErrNotFound):
