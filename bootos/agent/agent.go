@@ -14,6 +14,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -88,11 +89,14 @@ type Agent struct {
 	logs    *logQueue
 	// done are the results of finished actions, the latest last.
 	done []finished
-	wait string
+	// told is the wait that the console shows.
+	told agentapi.Action
 }
 
+// finished is an action and its result. The whole action counts, not its ID: the seed of an image carries a new secret
+// each time it is sent, and an image with an older one could not call back.
 type finished struct {
-	id     string
+	action []byte
 	result agentapi.Result
 }
 
@@ -215,7 +219,7 @@ func (a *Agent) next(ctx context.Context) (*agentapi.Action, error) {
 		var action *agentapi.Action
 		err := a.retry(ctx, "ask what to do", func(ctx context.Context) (err error) {
 			start := time.Now()
-			action, err = a.Client.Next(ctx, a.Wait)
+			action, err = a.Client.Next(ctx, a.told.ID, a.Wait)
 			if err == nil && action == nil && time.Since(start) < a.Wait/2 {
 				// A server or proxy that does not wait must not be asked a thousand times a second.
 				pause(ctx, a.MinBackoff)
@@ -229,13 +233,13 @@ func (a *Agent) next(ctx context.Context) (*agentapi.Action, error) {
 			continue
 		}
 		if action.Kind != agentapi.ActionWait {
-			a.wait = ""
+			a.told = agentapi.Action{}
 			return action, nil
 		}
 		if fresh := a.showWait(action); fresh {
 			again = a.MinBackoff
 		}
-		// The same answer comes at once, for hours.
+		// A server that does not look at what was told answers the same at once, for hours.
 		if !pause(ctx, again) {
 			return nil, context.Cause(ctx)
 		}
@@ -244,22 +248,28 @@ func (a *Agent) next(ctx context.Context) (*agentapi.Action, error) {
 }
 
 func (a *Agent) showWait(action *agentapi.Action) (fresh bool) {
-	text := action.Title
-	if w := action.Wait; w != nil {
-		text = strings.TrimSpace(w.State + ": " + w.Reason)
+	text := func(action *agentapi.Action) string {
+		if w := action.Wait; w != nil {
+			return strings.TrimSpace(w.State + ": " + w.Reason)
+		}
+		return action.Title
 	}
-	fresh = text != a.wait
-	if fresh {
-		a.Console.Say("waiting", text)
+	fresh = action.ID != a.told.ID
+	if fresh || text(action) != text(&a.told) {
+		a.Console.Say("waiting", text(action))
 	}
-	a.wait = text
+	a.told = *action
 	return fresh
 }
 
 // do does one action and sends the result. leave is set when the machine is to leave now.
 func (a *Agent) do(ctx context.Context, action *agentapi.Action) (leave func() error, err error) {
+	document, err := json.Marshal(action)
+	if err != nil {
+		return nil, err
+	}
 	for _, f := range a.done {
-		if f.id == action.ID {
+		if bytes.Equal(f.action, document) {
 			a.Console.Say(string(action.Kind), "was done before; the result is sent again")
 			return nil, a.send(ctx, action, f.result)
 		}
@@ -288,7 +298,7 @@ func (a *Agent) do(ctx context.Context, action *agentapi.Action) (leave func() e
 	}
 	if leave == nil {
 		// A reboot that comes again is done again: it did not happen.
-		a.remember(action.ID, result)
+		a.remember(document, result)
 	}
 	a.logs.flush(ctx)
 	if err := a.send(ctx, action, result); err != nil {
@@ -297,9 +307,9 @@ func (a *Agent) do(ctx context.Context, action *agentapi.Action) (leave func() e
 	return leave, nil
 }
 
-func (a *Agent) remember(id string, r agentapi.Result) {
+func (a *Agent) remember(action []byte, r agentapi.Result) {
 	const keep = 16
-	a.done = append(a.done, finished{id, r})
+	a.done = append(a.done, finished{action, r})
 	a.done = a.done[max(0, len(a.done)-keep):]
 }
 

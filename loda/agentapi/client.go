@@ -21,7 +21,7 @@ import (
 // The calls, for whoever serves them. Every body is JSON, every error problem+json (RFC 9457) with a detail for people.
 //
 //	POST PathSession   SessionRequest  → 200 Session; 401 or 403: the token is no good
-//	GET  PathAction?wait=SECONDS       → 200 Action; 204: none within that time, ask again
+//	GET  PathAction?wait=SECONDS&told= → 200 Action; 204: none within that time, ask again
 //	POST PathProgress  Progress        → 204
 //	POST PathResult    Result          → 204, also for a result that is known already
 //	POST PathLog       []LogLine       → 204
@@ -177,10 +177,14 @@ func (c *Client) Exchange(ctx context.Context, req SessionRequest) (*Session, er
 }
 
 // Next waits for an action for at most wait (and never more than [MaxWait]); nil and no error mean that there was none.
-func (c *Client) Next(ctx context.Context, wait time.Duration) (*Action, error) {
+// told is the ID of the [ActionWait] that is being shown, if one is.
+func (c *Client) Next(ctx context.Context, told string, wait time.Duration) (*Action, error) {
 	wait = max(0, min(wait, MaxWait))
 	var a Action
-	path := PathAction + "?wait=" + strconv.Itoa(int(wait/time.Second))
+	path := PathAction + "?" + QueryWait + "=" + strconv.Itoa(int(wait/time.Second))
+	if told != "" {
+		path += "&" + QueryTold + "=" + url.QueryEscape(told)
+	}
 	if err := c.call(ctx, http.MethodGet, path, nil, &a, c.cfg.Timeout+wait); err != nil {
 		return nil, err
 	}

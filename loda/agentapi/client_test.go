@@ -80,7 +80,7 @@ func TestTheSecretOfTheSessionGoesWithEveryCallAfterTheExchange(t *testing.T) {
 	session, err := c.Exchange(ctx, agentapi.SessionRequest{Token: "t"})
 	require.NoError(t, err)
 	require.Equal(t, "i1", session.Installation)
-	a, err := c.Next(ctx, 7*time.Second)
+	a, err := c.Next(ctx, "wait 1", 7*time.Second)
 	require.NoError(t, err)
 	require.Equal(t, agentapi.ActionDetect, a.Kind)
 	require.NoError(t, c.Progress(ctx, a.ID, agentapi.Progress{Fraction: 0.5, Text: "half"}))
@@ -88,7 +88,7 @@ func TestTheSecretOfTheSessionGoesWithEveryCallAfterTheExchange(t *testing.T) {
 	require.NoError(t, c.Log(ctx, []agentapi.LogLine{{Text: "x"}}))
 	require.Equal(t, []string{
 		`POST /agent/v1/session  {"token":"t","serial":"","macs":null,"version":"","uptime":0}`,
-		`GET /agent/v1/action?wait=7 Bearer s3cret `,
+		`GET /agent/v1/action?wait=7&told=wait+1 Bearer s3cret `,
 		`POST /agent/v1/actions/a%2F1/progress Bearer s3cret {"fraction":0.5,"text":"half"}`,
 		`POST /agent/v1/actions/a%2F1/result Bearer s3cret {"ok":true,"seconds":0}`,
 		`POST /agent/v1/log Bearer s3cret [{"time":"0001-01-01T00:00:00Z","text":"x"}]`,
@@ -120,7 +120,7 @@ func TestACertificateForAnotherAddressIsRefused(t *testing.T) {
 			return new(net.Dialer).DialContext(ctx, network, u.Host)
 		}})
 	require.NoError(t, err)
-	_, err = c.Next(t.Context(), 0)
+	_, err = c.Next(t.Context(), "", 0)
 	require.ErrorAs(t, err, new(x509.HostnameError))
 	_, err = c.ServerTime(t.Context())
 	require.ErrorAs(t, err, new(x509.HostnameError))
@@ -187,7 +187,7 @@ func exchange(ctx context.Context, c *agentapi.Client) error {
 }
 
 func next(ctx context.Context, c *agentapi.Client) error {
-	_, err := c.Next(ctx, 0)
+	_, err := c.Next(ctx, "", 0)
 	return err
 }
 
@@ -197,7 +197,7 @@ func progress(ctx context.Context, c *agentapi.Client) error {
 
 func TestNoActionIsNoError(t *testing.T) {
 	s := newSite(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
-	a, err := s.client(t).Next(t.Context(), time.Second)
+	a, err := s.client(t).Next(t.Context(), "", time.Second)
 	require.NoError(t, err)
 	require.Nil(t, a)
 }
@@ -213,7 +213,7 @@ func TestAServerThatNeverAnswersIsLeftInTime(t *testing.T) {
 	defer close(release)
 	c := s.client(t, func(c *agentapi.ClientConfig) { c.Timeout = 200 * time.Millisecond })
 	start := time.Now()
-	_, err := c.Next(t.Context(), time.Second)
+	_, err := c.Next(t.Context(), "", time.Second)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.InDelta(t, 1.2, time.Since(start).Seconds(), 1, "the long poll and a little more")
 }
@@ -223,10 +223,10 @@ func TestAfterAFailureTheNextServerIsAsked(t *testing.T) {
 	dead := httptest.NewTLSServer(nil)
 	dead.Close()
 	c := s.client(t, func(c *agentapi.ClientConfig) { c.Servers = []string{dead.URL, s.URL + "/"} })
-	_, err := c.Next(t.Context(), 0)
+	_, err := c.Next(t.Context(), "", 0)
 	require.Error(t, err)
 	require.Equal(t, s.URL, c.Server())
-	_, err = c.Next(t.Context(), 0)
+	_, err = c.Next(t.Context(), "", 0)
 	require.NoError(t, err)
 	require.Equal(t, s.URL, c.Server(), "and stays with who answered")
 }
@@ -235,13 +235,13 @@ func TestAMachineWhoseClockStandsInThePastLearnsTheTime(t *testing.T) {
 	s := newSite(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) })
 	past := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 	c := s.client(t, func(c *agentapi.ClientConfig) { c.Now = func() time.Time { return past } })
-	_, err := c.Next(t.Context(), 0)
+	_, err := c.Next(t.Context(), "", 0)
 	require.True(t, agentapi.IsClockError(err), "%v", err)
 	now, err := c.ServerTime(t.Context())
 	require.NoError(t, err)
 	require.WithinDuration(t, time.Now(), now, 3*time.Second)
 	past = now
-	_, err = c.Next(t.Context(), 0)
+	_, err = c.Next(t.Context(), "", 0)
 	require.ErrorIs(t, err, agentapi.ErrSessionLost)
 	off, ok := c.Offset()
 	require.True(t, ok)
@@ -256,7 +256,7 @@ func TestAnAnswerWithoutEndIsNotRead(t *testing.T) {
 			}
 		}
 	})
-	_, err := s.client(t).Next(t.Context(), 0)
+	_, err := s.client(t).Next(t.Context(), "", 0)
 	require.ErrorContains(t, err, "longer than")
 }
 
