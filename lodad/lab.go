@@ -215,8 +215,22 @@ func prepareImage(ctx context.Context, cache, name string, say func(string)) err
 			Progress: func(line string) { say("  " + line) }})
 	case labTiny:
 		say("building the tiny test system (once)")
-		err = errors.ErrUnsupported
+		err = buildTiny(ctx, images, cache, say)
 	}
+	return err
+}
+
+func buildTiny(ctx context.Context, images *image.Dir, cache string, say func(string)) error {
+	kernel, tree, err := bootos.FetchKernel(ctx, bootos.Kernel{Package: labKernel}, cache, nil)
+	if err != nil {
+		return err
+	}
+	modules, err := image.TinyModules(tree)
+	if err != nil {
+		return err
+	}
+	_, err = image.BuildTiny(ctx, image.TinyOptions{Dir: images, Name: labTiny, Kernel: kernel, Modules: modules,
+		Progress: func(line string) { say("  " + line) }})
 	return err
 }
 
