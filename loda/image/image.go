@@ -160,7 +160,8 @@ func parse(text []byte) (Image, error) {
 	}
 	digest, err := hex.DecodeString(img.SHA256)
 	switch {
-	case img.File == "" || img.File != filepath.Base(img.File) || strings.HasPrefix(img.File, "."):
+	case img.File == "" || img.File != filepath.Base(img.File) || strings.HasPrefix(img.File, ".") ||
+		strings.HasSuffix(img.File, ".json"):
 		return img, fmt.Errorf("file %q is not a plain name", img.File)
 	case !slices.Contains([]string{"raw", "zst", "gz", "xz"}, img.Format):
 		return img, fmt.Errorf("format %q is none of raw, zst, gz, xz", img.Format)
@@ -231,7 +232,18 @@ func (d *Dir) store(ctx context.Context, img Image, raw io.Reader) (_ Image, err
 	if err != nil {
 		return img, err
 	}
-	img.RawBytes, err = io.Copy(z, reader{ctx, raw})
+	head := make([]byte, 64<<10)
+	n, err := io.ReadFull(reader{ctx, raw}, head)
+	head = head[:n]
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		err = nil
+	}
+	if !img.BIOS && !img.UEFI {
+		img.BIOS, img.UEFI = firmware(head)
+	}
+	if err == nil {
+		img.RawBytes, err = io.Copy(z, io.MultiReader(bytes.NewReader(head), reader{ctx, raw}))
+	}
 	if err == nil {
 		err = z.Close()
 	} else {
