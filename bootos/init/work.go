@@ -12,6 +12,7 @@ import (
 
 	"github.com/project-loda/loda/bootos/agent"
 	"github.com/project-loda/loda/bootos/early"
+	"github.com/project-loda/loda/dhcp"
 	"github.com/project-loda/loda/hw"
 	"github.com/project-loda/loda/loda/agentapi"
 )
@@ -39,7 +40,7 @@ func run(ctx context.Context, o options, console *early.Console) error {
 	}
 	loadDrivers(ctx, cmdline, console)
 
-	network := &early.Network{VendorClass: "loda-agent", Say: func(text string) { console.Say("network", text) }}
+	network := &early.Network{VendorClass: dhcp.VendorClassBootOS, Say: func(text string) { console.Say("network", text) }}
 	if s, ok := cmdline.Get("BOOTIF"); ok {
 		if network.BootMAC, err = early.ParseBootIF(s); err != nil {
 			console.Say("network", err.Error())
