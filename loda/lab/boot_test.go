@@ -30,7 +30,7 @@ func up(t *testing.T, spec lab.Spec) *lab.Rack {
 	t.Cleanup(func() {
 		if t.Failed() {
 			for _, m := range rack.Machines() {
-				text, _ := m.Text()
+				text, _ := m.ConsoleText()
 				t.Logf("console of %s:\n%s", m.Name(), text)
 			}
 		}

@@ -130,8 +130,8 @@ func (c *Console) Follow(ctx context.Context, w io.Writer) error {
 	}
 }
 
-// Text is all that the console has shown since the last power-on, without escape sequences.
-func (m *Machine) Text() (string, error) {
+// ConsoleText is all that the console has shown since the last power-on, without escape sequences.
+func (m *Machine) ConsoleText() (string, error) {
 	c := m.Console()
 	var all []byte
 	for {

@@ -540,6 +540,21 @@ func (m *Machine) Unplug(ctx context.Context, nic int) error { return m.setCable
 // Plug puts the cable back.
 func (m *Machine) Plug(ctx context.Context, nic int) error { return m.setCable(ctx, nic, true) }
 
+// LimitRate makes a network card's link slow: the machine receives at most this many bits in a second, and what waits
+// for more than half a second is dropped. 0 lifts the limit. It holds over power cycles.
+func (m *Machine) LimitRate(nic int, bitsPerSecond uint64) error {
+	if nic < 0 || nic >= len(m.Spec().NICs) {
+		return fmt.Errorf("machine %s has no network card %d", m.name, nic)
+	}
+	if bitsPerSecond > 0 && (bitsPerSecond < 8_000 || bitsPerSecond > 32e9) {
+		return fmt.Errorf("machine %s: limit of %d bit/s: want 8000 to 32e9", m.name, bitsPerSecond)
+	}
+	if err := m.rack.ns.setRate(m.tap(nic), bitsPerSecond/8); err != nil {
+		return fmt.Errorf("machine %s: %w", m.name, err)
+	}
+	return nil
+}
+
 func (m *Machine) setCable(ctx context.Context, nic int, plugged bool) error {
 	m.power.Lock()
 	defer m.power.Unlock()

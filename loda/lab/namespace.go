@@ -196,6 +196,37 @@ func (ns *namespace) setLink(name string, up bool) error {
 	})
 }
 
+// setRate limits what goes out of a tap, that is, to the machine, by a token bucket filter (tc-tbf(8)); 0 lifts it.
+func (ns *namespace) setRate(name string, bytesPerSecond uint64) error {
+	return ns.do(func() error {
+		link, err := netlink.LinkByName(name)
+		if err != nil {
+			return fmt.Errorf("find tap %s: %w", name, err)
+		}
+		attrs := netlink.QdiscAttrs{
+			LinkIndex: link.Attrs().Index, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT,
+		}
+		if bytesPerSecond == 0 {
+			err := netlink.QdiscDel(&netlink.Tbf{QdiscAttrs: attrs})
+			if err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EINVAL) { // there was none
+				return fmt.Errorf("lift the limit of tap %s: %w", name, err)
+			}
+			return nil
+		}
+		const burst = 64 << 10 // a whole segmentation-offload packet
+		// What does not fit into half a second of the link is dropped, as a switch does.
+		limit := burst + bytesPerSecond/2
+		err = netlink.QdiscReplace(&netlink.Tbf{
+			QdiscAttrs: attrs, Rate: bytesPerSecond, Limit: uint32(min(limit, 1<<31)),
+			Buffer: netlink.Xmittime(bytesPerSecond, burst),
+		})
+		if err != nil {
+			return fmt.Errorf("limit tap %s: %w", name, err)
+		}
+		return nil
+	})
+}
+
 // processesIn lists the processes whose network namespace is the named one, but for this process.
 func processesIn(namespace string) ([]Process, error) {
 	var want unix.Stat_t

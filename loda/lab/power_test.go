@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/project-loda/loda/loda/lab"
 	"github.com/project-loda/loda/scripts/need"
@@ -103,7 +105,7 @@ func TestAMachineIsCutResetAndSwitchedOnAgain(t *testing.T) {
 
 	require.NoError(t, m.Cycle(ctx))
 	require.NotEqual(t, pid, m.PID(), "a cold start")
-	text, err := m.Text()
+	text, err := m.ConsoleText()
 	require.NoError(t, err)
 	require.NotContains(t, text, "sector runs", "the console begins at the last power-on")
 	_, err = m.Console().Wait(ctx, sectorRuns)
@@ -304,6 +306,63 @@ func TestAnUnpluggedCableStaysUnplugged(t *testing.T) {
 	case <-ctx.Done():
 		require.Fail(t, "no DHCPDISCOVER after the cable was put back")
 	}
+}
+
+// received floods the bridge for a second and counts the bytes that arrive at the tap of a machine that is off.
+func received(t *testing.T, rack *lab.Rack, tap string) (bytes int) {
+	t.Helper()
+	var fd int
+	require.NoError(t, rack.In(func() (err error) {
+		if fd, err = unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0); err != nil {
+			return err
+		}
+		request, err := unix.NewIfreq(tap)
+		if err != nil {
+			return err
+		}
+		request.SetUint16(unix.IFF_TAP | unix.IFF_NO_PI)
+		return unix.IoctlIfreq(fd, unix.TUNSETIFF, request)
+	}))
+	defer unix.Close(fd)
+
+	conn, err := rack.ListenPacket(t.Context(), "udp4", "10.77.0.1:0")
+	require.NoError(t, err)
+	defer conn.Close()
+	payload, frame := make([]byte, 1400), make([]byte, 2048)
+	everybody := &net.UDPAddr{IP: net.IPv4(10, 77, 0, 255), Port: 9}
+	// The bridge takes a moment to see that somebody is there: the second begins with the first frame.
+	first, giveUp := time.Time{}, time.Now().Add(10*time.Second)
+	for (first.IsZero() && time.Now().Before(giveUp)) || time.Since(first) < time.Second {
+		_, _ = conn.WriteTo(payload, everybody) // a full queue is what this is about
+		if bytes > 0 && first.IsZero() {
+			first = time.Now()
+		}
+		for {
+			n, err := unix.Read(fd, frame)
+			if err != nil {
+				break
+			}
+			bytes += n
+		}
+	}
+	return bytes
+}
+
+func TestALinkCanBeMadeSlow(t *testing.T) {
+	need.QEMU(t)
+	rack := up(t, lab.Default(1))
+	m := rack.Machine("m1")
+	require.NoError(t, m.LimitRate(0, 0), "there is no limit to lift")
+	require.NoError(t, m.LimitRate(0, 8_000_000))
+	limited := received(t, rack, "m0n0")
+	require.Less(t, limited, 1_400_000, "a second's worth and the burst that the filter allows")
+	require.Greater(t, limited, 250_000)
+	require.NoError(t, m.LimitRate(0, 80_000), "changed")
+	require.Less(t, received(t, rack, "m0n0"), 200_000)
+	require.NoError(t, m.LimitRate(0, 0))
+	require.Greater(t, received(t, rack, "m0n0"), 2_000_000)
+	require.Error(t, m.LimitRate(1, 1_000_000))
+	require.Error(t, m.LimitRate(0, 100))
 }
 
 func TestEveryBusAndCardIsAcceptedByQEMU(t *testing.T) {
