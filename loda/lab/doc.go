@@ -22,7 +22,7 @@
 //
 // The server's side of the rack is the bridge, with the address [Spec.Server]. Programs join it by [Rack.Command] and
 // code by [Rack.Dial], [Rack.Listen], [Rack.ListenPacket] and [Rack.In]. Nothing leaves the namespace; [Rack.Forward]
-// opens a door to one port on purpose.
+// opens a door to one port on purpose. Another process sees the racks by [List] and pulls plugs by [Control].
 //
 // # Cleaning up
 //
