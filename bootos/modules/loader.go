@@ -62,6 +62,9 @@ func (l *Loader) load(name string, depth int) error {
 	if depth < maxSoft {
 		for _, soft := range l.Index.softPre[name] {
 			for _, s := range l.Index.Lookup(soft) {
+				if l.Deny[s] {
+					continue
+				}
 				// Soft: a CPU without the instructions that crc32c_intel wants does not keep ext4 from loading.
 				_ = l.load(s, depth+1)
 			}
