@@ -23,6 +23,7 @@ func RunMachines(t *testing.T, open func(t *testing.T) inventory.MachineStore) {
 		{"a machine with a serial number alone gets the defaults", machineDefaults},
 		{"an unknown machine is not found", machineNotFound},
 		{"a machine is found by each of its MACs", machineByMAC},
+		{"a machine is found by its address, if the store is an index", machineByAddress},
 		{"values share no memory with the store", machineAliasing},
 		{"pages are ordered by serial number and complete", machinePages},
 		{"a page holds 100 by default and 1000 at most", machinePageBounds},
@@ -148,6 +149,40 @@ func machineByMAC(t *testing.T, s inventory.MachineStore) {
 			require.Equal(t, m, *got)
 		}
 	}
+}
+
+// machineByAddress is for stores that are an [inventory.MachineIndex] as well. The method is optional: whoever needs it
+// searches the machines of other stores.
+func machineByAddress(t *testing.T, s inventory.MachineStore) {
+	index, ok := s.(inventory.MachineIndex)
+	if !ok {
+		return
+	}
+	create(t, s, full(1), full(2), bare(3))
+	for _, m := range []inventory.Machine{full(1), full(2)} {
+		got, err := index.MachineByAddress(t.Context(), m.Address)
+		require.NoError(t, err)
+		require.Equal(t, m, *got)
+	}
+	for _, a := range []netip.Addr{full(9).Address, {}} {
+		_, err := index.MachineByAddress(t.Context(), a)
+		require.ErrorIs(t, err, inventory.ErrNotFound, "%s", a)
+	}
+	_, err := s.UpdateMachine(t.Context(), serial(1), func(m *inventory.Machine) error {
+		m.Address = full(9).Address
+		return nil
+	})
+	require.NoError(t, err)
+	_, err = index.MachineByAddress(t.Context(), full(1).Address)
+	require.ErrorIs(t, err, inventory.ErrNotFound, "the address that it had")
+	got, err := index.MachineByAddress(t.Context(), full(9).Address)
+	require.NoError(t, err)
+	require.Equal(t, serial(1), got.Serial)
+	require.NoError(t, s.DeleteMachine(t.Context(), serial(2)))
+	_, err = index.MachineByAddress(t.Context(), full(2).Address)
+	require.ErrorIs(t, err, inventory.ErrNotFound)
+	_, err = index.MachineByAddress(ended(), full(9).Address)
+	require.ErrorIs(t, err, context.Canceled)
 }
 
 func machineAliasing(t *testing.T, s inventory.MachineStore) {

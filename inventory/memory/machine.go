@@ -79,6 +79,16 @@ func (s *Store) MachineByMAC(ctx context.Context, mac inventory.MAC) (*inventory
 	return index{s}.MachineByMAC(ctx, mac)
 }
 
+// MachineByAddress makes the store an [inventory.MachineIndex].
+func (s *Store) MachineByAddress(ctx context.Context, a netip.Addr) (*inventory.Machine, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return index{s}.MachineByAddress(ctx, a)
+}
+
 func (s *Store) Machines(ctx context.Context, f inventory.MachineFilter) ([]inventory.Machine, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

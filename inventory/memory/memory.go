@@ -36,7 +36,10 @@ type Store struct {
 	tokens map[string]inventory.Token
 }
 
-var _ inventory.Store = (*Store)(nil)
+var (
+	_ inventory.Store        = (*Store)(nil)
+	_ inventory.MachineIndex = (*Store)(nil)
+)
 
 // An Option changes what [New] makes.
 type Option func(*Store)

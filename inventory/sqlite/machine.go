@@ -72,6 +72,12 @@ func (s *Store) MachineByMAC(ctx context.Context, mac inventory.MAC) (*inventory
 	return m, s.fail(ctx, "read a machine", err)
 }
 
+// MachineByAddress makes the store an [inventory.MachineIndex].
+func (s *Store) MachineByAddress(ctx context.Context, a netip.Addr) (*inventory.Machine, error) {
+	m, err := index{s}.MachineByAddress(ctx, a)
+	return m, s.fail(ctx, "read a machine", err)
+}
+
 func (s *Store) Machines(ctx context.Context, f inventory.MachineFilter) ([]inventory.Machine, error) {
 	var w where
 	w.and("serial > ?", string(f.After))

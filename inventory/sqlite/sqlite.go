@@ -54,7 +54,10 @@ type Store struct {
 	closed  bool
 }
 
-var _ inventory.Store = (*Store)(nil)
+var (
+	_ inventory.Store        = (*Store)(nil)
+	_ inventory.MachineIndex = (*Store)(nil)
+)
 
 // ErrClosed is returned, possibly wrapped, by every method after [Store.Close].
 var ErrClosed = errors.New("the inventory is closed")
