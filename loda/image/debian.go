@@ -169,7 +169,7 @@ func (b *debianBuild) run(ctx context.Context) (Image, error) {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return Image{}, err
 	}
-	img, err := b.Dir.store(ctx, Image{Name: b.Name, Created: b.id.time, BIOS: true, UEFI: true,
+	img, err := b.Dir.store(ctx, Image{Name: b.Name, Created: b.id.time, BIOS: true, UEFI: true, BuiltinDHCP: true,
 		Source: fmt.Sprintf("Debian %s, %s, built by Loda", b.Suite, b.KernelPackage)}, f)
 	if err != nil {
 		return Image{}, err
@@ -279,6 +279,10 @@ func (b *debianBuild) configure(rootUUID string, espSerial uint32) error {
 		// One cable is enough to be online, and a machine without any still boots.
 		"etc/systemd/system/systemd-networkd-wait-online.service.d/loda.conf": "[Service]\nExecStart=\n" +
 			"ExecStart=/lib/systemd/systemd-networkd-wait-online --any --timeout=60\n",
+		// For seeds that leave the network to the image; any other configuration comes before it. The client identifier
+		// is the MAC address, as before in firmware and bootOS: the same address again.
+		"etc/systemd/network/90-loda-dhcp.network": "[Match]\nName=e*\nType=ether\n\n[Network]\nDHCP=yes\n\n" +
+			"[DHCPv4]\nClientIdentifier=mac\n",
 		"etc/systemd/journald.conf.d/loda.conf": "[Journal]\nSystemMaxUse=200M\n",
 		"etc/modprobe.d/loda.conf":              "# No floppy drive: probing for one takes seconds.\nblacklist floppy\n",
 	}
@@ -336,7 +340,8 @@ var cloudConfig = map[string]any{
 	"datasource_list": []string{"NoCloud", "None"},
 	"cloud_init_modules": []string{"seed_random", "bootcmd", "write-files", "growpart", "resizefs", "disk_setup", "mounts",
 		"set_hostname", "update_hostname", "update_etc_hosts", "ca-certs", "users-groups", "ssh"},
-	"cloud_config_modules": []string{"keyboard", "locale", "set-passwords", "apt-configure", "ntp", "timezone", "runcmd"},
+	// No "locale": it fails without the package locales, and C.UTF-8 is there without it.
+	"cloud_config_modules": []string{"keyboard", "set-passwords", "apt-configure", "ntp", "timezone", "runcmd"},
 	"cloud_final_modules": []string{"package-update-upgrade-install", "write-files-deferred", "scripts-vendor",
 		"scripts-per-once", "scripts-per-boot", "scripts-per-instance", "scripts-user", "ssh-authkey-fingerprints",
 		"phone-home", "final-message", "power-state-change"},

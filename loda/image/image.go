@@ -41,6 +41,9 @@ type Image struct {
 	// BIOS and UEFI say which firmware boots it, as far as is known.
 	BIOS bool `json:"bios"`
 	UEFI bool `json:"uefi"`
+	// BuiltinDHCP says that the installed system gets addresses for all its NICs without being told; see
+	// [SeedOptions].
+	BuiltinDHCP bool `json:"builtin_dhcp,omitempty"`
 }
 
 // ErrNotFound says that there is no image of that name.
