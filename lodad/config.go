@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net/netip"
@@ -89,9 +90,8 @@ func loadConfig(path string, required bool, environ []string) (*config, error) {
 	case err != nil:
 		return nil, fmt.Errorf("configuration: %w; `lodad config init` writes one", err)
 	default:
-		dec := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict())
-		if err := dec.Decode(c); err != nil {
-			return nil, fmt.Errorf("configuration %s: %s", path, yaml.FormatError(err, false, true))
+		if err := decodeStrict(text, c); err != nil {
+			return nil, fmt.Errorf("configuration %s: %w", path, err)
 		}
 	}
 	if err := c.override(environ); err != nil {
@@ -101,6 +101,22 @@ func loadConfig(path string, required bool, environ []string) (*config, error) {
 		return nil, fmt.Errorf("configuration %s:\n%w", path, err)
 	}
 	return c, nil
+}
+
+// decodeStrict reads YAML without unknown keys; errors show line and column. goccy/go-yaml 1.19 panics on some malformed
+// text.
+func decodeStrict(text []byte, into any) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("malformed YAML: %v", p)
+		}
+	}()
+	err = yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(into)
+	switch {
+	case err == nil, errors.Is(err, io.EOF): // an empty file leaves the defaults
+		return nil
+	}
+	return errors.New(yaml.FormatError(err, false, true))
 }
 
 // overrides are the settings that the environment can replace.
