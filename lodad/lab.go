@@ -32,7 +32,7 @@ import (
 
 func labCommand(g *globals) *cobra.Command {
 	cmd := &cobra.Command{Use: "lab", Short: "Rehearse with a rack of virtual machines"}
-	cmd.AddCommand(labUp(g), labDown(), labStatus(g))
+	cmd.AddCommand(labUp(g), labDown(), labStatus(g), labPower())
 	return cmd
 }
 
@@ -101,6 +101,27 @@ func labDown() *cobra.Command {
 				fmt.Fprintln(cmd.OutOrStdout(), "removed", name)
 			}
 			return err
+		},
+	}
+}
+
+func labPower() *cobra.Command {
+	var actions []string
+	for _, a := range lab.Actions {
+		actions = append(actions, string(a))
+	}
+	return &cobra.Command{
+		Use:   "power RACK MACHINE ACTION",
+		Short: "Work the switches of a machine while its rack runs in another terminal",
+		Long: "Work the switches of a machine while its rack runs in another terminal.\n\nActions: " + strings.Join(actions, ", ") +
+			".\nThe machine's console is in the rack's directory, see `lodad lab status`.",
+		Example: "  lodad lab power lab m1 on\n  lodad lab power lab m1 cut",
+		Args:    exactly(3),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if !slices.Contains(actions, args[2]) {
+				return usageError{fmt.Errorf("%s: unknown action; want %s", args[2], strings.Join(actions, ", "))}
+			}
+			return lab.Control(cmd.Context(), args[0], args[1], lab.Action(args[2]), lab.Options{})
 		},
 	}
 }
@@ -187,7 +208,7 @@ func runLab(ctx context.Context, o labOptions) (err error) {
 	if o.Install {
 		return s.installAll(ctx, o.Out, say)
 	}
-	fmt.Fprintln(o.Out, "the machines are off; stop with ctrl-c")
+	fmt.Fprintf(o.Out, "the machines are off; lodad lab power %s m1 on switches one on; stop with ctrl-c\n", rack.ID())
 	select {
 	case <-ctx.Done():
 	case <-rack.Done():

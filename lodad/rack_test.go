@@ -29,7 +29,7 @@ import (
 
 // These tests run the whole of Loda in virtual racks: real firmware, real network boots, a real kernel, real disks,
 // and lodad as a process of its own that can be killed. What is installed is the tiny test system, which boots from its
-// disk in seconds; TestDebian installs the real one.
+// disk in seconds; `make demo`, which CI runs as well, installs a real Debian.
 
 // beLodad makes this test binary behave as lodad.
 const beLodad = "TEST_BINARY_IS_LODAD"
@@ -238,6 +238,24 @@ func TestBIOSChainloadsUndionly(t *testing.T) {
 	r.await("SN-CHAIN", inventory.Installed)
 	r.said("SN-CHAIN", `^tftp /?undionly\.kpxe: [1-9]`)
 	r.requireOneAddress("SN-CHAIN")
+}
+
+func TestKexecGoesStraightIntoTheInstalledSystem(t *testing.T) {
+	r := newTestRack(t, []lab.MachineSpec{bios("kexecb"), uefi("kexecu", lab.BootPXE)}, func(c *config) {
+		c.Profiles[labProfile] = loda.Profile{Image: labTiny, Boot: "kexec"}
+	})
+	r.load("SN-KEXECB", "SN-KEXECU")
+	r.powerOn("kexecb", "kexecu")
+	for _, serial := range []string{"SN-KEXECB", "SN-KEXECU"} {
+		r.await(serial, inventory.Installed)
+		scripts := 0
+		for _, e := range r.timeline(serial) {
+			if strings.HasPrefix(e.Message, "http /boot/script") {
+				scripts++
+			}
+		}
+		require.Equal(t, 1, scripts, "%s went through its firmware once", serial)
+	}
 }
 
 func TestStrangersAndDoubtfulMachinesAreLeftAlone(t *testing.T) {
