@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/project-loda/loda/hw"
@@ -47,6 +48,9 @@ func (in *Installer) OpenSession(ctx context.Context, req agentapi.SessionReques
 			return []inventory.Event{event(inst, inventory.KindAlarm, now, nil, "boot token from %s refused: %s", from, refusal)}, nil
 		}
 		token.UsedAt = now
+		// The others were for the same boot (iPXE repeats a request whose answer was lost) or for one that is over, and
+		// went over the network in the clear: nobody needs them any more.
+		plan.Tokens = slices.DeleteFunc(plan.Tokens, func(t BootToken) bool { return t.UsedAt.IsZero() })
 		plan.Session = &AgentSession{Hash: trust.Hash(secret), OpenedAt: now, From: from}
 		data := map[string]any{"from": from, "version": req.Version, "uptime_s": req.Uptime, "macs": req.MACs}
 		return []inventory.Event{event(inst, inventory.KindAction, now, data,
@@ -112,10 +116,17 @@ func (in *Installer) CheckSession(ctx context.Context, secret string) (string, e
 	if err != nil {
 		return "", err
 	}
-	if plan.Session == nil || !inst.State.Open() || !trust.Matches(secret, plan.Session.Hash) {
-		return "", fmt.Errorf("agent session: ended, or replaced by a newer boot: %w", ErrRefused)
+	if !inst.State.Open() || !plan.speaks(secret) {
+		return "", errSessionOver
 	}
 	return id, nil
+}
+
+var errSessionOver = fmt.Errorf("agent session: ended, or replaced by a newer boot: %w", ErrRefused)
+
+// speaks reports whether secret is that of the agent's session.
+func (p *Plan) speaks(secret string) bool {
+	return p.Session != nil && trust.Matches(secret, p.Session.Hash)
 }
 
 // errIdle means that there is nothing to do right now.
@@ -173,8 +184,8 @@ func (in *Installer) nextAction(ctx context.Context, id, secret string, base Bas
 	if err != nil {
 		return nil, err
 	}
-	if plan.Session == nil || !trust.Matches(secret, plan.Session.Hash) {
-		return nil, fmt.Errorf("agent session: ended, or replaced by a newer boot: %w", ErrRefused)
+	if !plan.speaks(secret) {
+		return nil, errSessionOver
 	}
 	switch inst.State {
 	case inventory.Failed, inventory.Quarantined, inventory.Held:
@@ -186,17 +197,21 @@ func (in *Installer) nextAction(ctx context.Context, id, secret string, base Bas
 		}
 	}
 
-	var m *inventory.Machine
-	if inst.State == inventory.Comparing || inst.State == inventory.Installing {
-		if m, err = in.store.Machine(ctx, inst.Serial); err != nil {
-			return nil, fmt.Errorf("machine %s: %w", inst.Serial, err)
-		}
+	m, err := in.store.Machine(ctx, inst.Serial)
+	if err != nil {
+		return nil, fmt.Errorf("machine %s: %w", inst.Serial, err)
 	}
 	var action *agentapi.Action
 	_, err = in.update(ctx, id, func(inst *inventory.Installation, plan *Plan) ([]inventory.Event, error) {
+		// Between the look and this write a newer boot may have opened a session, or the installation have stopped.
+		if !plan.speaks(secret) {
+			return nil, errSessionOver
+		}
 		var events []inventory.Event
 		now := in.now()
 		switch inst.State {
+		case inventory.Failed, inventory.Quarantined, inventory.Held:
+			return nil, errIdle // the next look says why
 		case inventory.Queued, inventory.Netbooting:
 			plan.startOver()
 			plan.add(agentapi.ActionDetect, "detect the hardware")
@@ -310,8 +325,10 @@ func (in *Installer) FinishAction(ctx context.Context, id, action string, r agen
 	}
 	var facts *hw.Facts
 	if p.Kind == agentapi.ActionDetect && r.OK {
-		if facts, err = in.takeFacts(ctx, inst.Serial, r.Data); err != nil {
+		if facts, err = readFacts(inst.Serial, r.Data); err != nil {
 			r = agentapi.Result{Error: err.Error(), Seconds: r.Seconds}
+		} else if err := in.keepFacts(ctx, inst.Serial, facts, r.Data); err != nil {
+			return fmt.Errorf("keeping the facts of machine %s: %w", inst.Serial, err) // the agent sends them again
 		}
 	}
 	_, err = in.update(ctx, id, func(inst *inventory.Installation, plan *Plan) ([]inventory.Event, error) {
@@ -405,8 +422,8 @@ func orDash(s string) string {
 
 const maxFacts = 4 << 20
 
-// takeFacts checks a facts document and keeps it with the machine.
-func (in *Installer) takeFacts(ctx context.Context, serial inventory.Serial, doc json.RawMessage) (*hw.Facts, error) {
+// readFacts checks a facts document.
+func readFacts(serial inventory.Serial, doc json.RawMessage) (*hw.Facts, error) {
 	if len(doc) > maxFacts {
 		return nil, fmt.Errorf("the facts have %d bytes, at most %d are taken", len(doc), maxFacts)
 	}
@@ -417,7 +434,12 @@ func (in *Installer) takeFacts(ctx context.Context, serial inventory.Serial, doc
 	if got, err := inventory.ParseSerial(facts.System.Serial); err != nil || got != serial {
 		return nil, fmt.Errorf("the facts are of serial number %q, the installation is for %s", facts.System.Serial, serial)
 	}
-	_, err = in.store.UpdateMachine(ctx, serial, func(m *inventory.Machine) error {
+	return facts, nil
+}
+
+// keepFacts stores a facts document with its machine.
+func (in *Installer) keepFacts(ctx context.Context, serial inventory.Serial, facts *hw.Facts, doc json.RawMessage) error {
+	_, err := in.store.UpdateMachine(ctx, serial, func(m *inventory.Machine) error {
 		m.Facts, m.LastSeenAt = doc, in.now()
 		for _, f := range []struct {
 			field *string
@@ -429,7 +451,7 @@ func (in *Installer) takeFacts(ctx context.Context, serial inventory.Serial, doc
 		}
 		return nil
 	})
-	return facts, err
+	return err
 }
 
 // Log appends lines that the agent or a script printed.
@@ -484,31 +506,26 @@ func (in *Installer) FirstBoot(ctx context.Context, report agentapi.Installed, f
 	return nil
 }
 
-// Timeline returns a page of everything that is known of a machine, DHCP and transfers included.
+// Timeline returns a page of everything that is known of a machine, DHCP and transfers included. Of a machine that was
+// deleted it is what was recorded under its serial number; [inventory.ErrNotFound] means that there is nothing at all.
 func (in *Installer) Timeline(ctx context.Context, serial inventory.Serial, f inventory.EventFilter) ([]inventory.Event, error) {
+	f.Serial, f.MACs = serial, nil
 	m, err := in.store.Machine(ctx, serial)
-	if err != nil {
+	unknown := errors.Is(err, inventory.ErrNotFound)
+	switch {
+	case err == nil:
+		f.MACs = m.MACs
+	case !unknown:
 		return nil, fmt.Errorf("machine %s: %w", serial, err)
 	}
-	f.Serial, f.MACs = serial, slices.Clone(m.MACs)
-	return in.store.Events(ctx, f)
+	events, err := in.store.Events(ctx, f)
+	if err == nil && unknown && len(events) == 0 && f.After == 0 {
+		return nil, fmt.Errorf("machine %s: %w", serial, inventory.ErrNotFound)
+	}
+	return events, err
 }
 
 // printableLong is printable for log lines and reasons.
 func printableLong(s string) string {
-	const most = 3000
-	var b []rune
-	for _, r := range s {
-		switch {
-		case r == '\n' || r == '\t':
-			r = ' '
-		case r < ' ' || r == 0x7f || r == 0xfffd:
-			continue
-		}
-		b = append(b, r)
-		if len(b) == most {
-			break
-		}
-	}
-	return string(b)
+	return cleaned(strings.NewReplacer("\n", " ", "\t", " ").Replace(s), 3000)
 }

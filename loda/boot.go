@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/project-loda/loda/inventory"
 	"github.com/project-loda/loda/loda/trust"
@@ -15,15 +17,15 @@ import (
 
 // A Sighting is what a machine in the network boot says of itself. Nothing of it is verified.
 type Sighting struct {
-	Serial  string
-	UUID    string
-	MACs    []string
-	Vendor  string
-	Product string
+	Serial  string   `json:"serial"`
+	UUID    string   `json:"uuid,omitempty"`
+	MACs    []string `json:"macs"`
+	Vendor  string   `json:"vendor,omitempty"`
+	Product string   `json:"product,omitempty"`
 	// Remote is the address that it asked from.
-	Remote netip.Addr
-	// Firmware is `bios` or `efi`, for people.
-	Firmware string
+	Remote netip.Addr `json:"remote"`
+	// Firmware is `BIOS` or `UEFI`, for people.
+	Firmware string `json:"firmware,omitempty"`
 }
 
 // A Decision says what a machine boots.
@@ -112,12 +114,18 @@ func (in *Installer) identify(ctx context.Context, s Sighting) (m *inventory.Mac
 		return nil, oneLine(doubt), in.alarm(ctx, serial, macs, "refused at the network boot: %v", oneLine(doubt))
 	}
 
-	m, err = in.store.UpdateMachine(ctx, serial, func(m *inventory.Machine) error {
-		learn(m, s, macs, in.now())
-		return nil
-	})
-	if errors.Is(err, inventory.ErrNotFound) {
-		m, err = in.discover(ctx, serial, s, macs)
+	// Twice, since somebody may import the machine between the two.
+	for range 2 {
+		m, err = in.store.UpdateMachine(ctx, serial, func(m *inventory.Machine) error { return learn(m, s, macs, in.now()) })
+		if !errors.Is(err, inventory.ErrNotFound) {
+			break
+		}
+		if m, err = in.discover(ctx, serial, s, macs); err == nil {
+			break
+		}
+	}
+	if errors.Is(err, errTooManyMACs) {
+		return nil, err.Error(), in.alarm(ctx, serial, macs, "refused at the network boot: %v", err)
 	}
 	var conflict *inventory.ConflictError
 	var rows *inventory.ImportError
@@ -135,7 +143,9 @@ func (in *Installer) identify(ctx context.Context, s Sighting) (m *inventory.Mac
 
 func (in *Installer) discover(ctx context.Context, serial inventory.Serial, s Sighting, macs []inventory.MAC) (*inventory.Machine, error) {
 	m := inventory.Machine{Serial: serial, Source: inventory.Discovered, CreatedAt: in.now(), UpdatedAt: in.now()}
-	learn(&m, s, macs, in.now())
+	if err := learn(&m, s, macs, in.now()); err != nil {
+		return nil, err
+	}
 	if err := in.store.CreateMachines(ctx, []inventory.Machine{m}); err != nil {
 		return nil, err
 	}
@@ -145,12 +155,22 @@ func (in *Installer) discover(ctx context.Context, serial inventory.Serial, s Si
 	return &m, err
 }
 
+// maxMACs bounds how many hardware addresses a machine can report, and have. Nothing of a sighting is verified: without
+// a bound anyone could fill the inventory, and take the addresses of machines to come.
+const maxMACs = 64
+
+var errTooManyMACs = fmt.Errorf("the machine would have more than %d hardware addresses; if its NICs were replaced that "+
+	"often, delete the machine and import it again", maxMACs)
+
 // learn takes over what a machine says of itself.
-func learn(m *inventory.Machine, s Sighting, macs []inventory.MAC, now time.Time) {
+func learn(m *inventory.Machine, s Sighting, macs []inventory.MAC, now time.Time) error {
 	for _, mac := range macs {
 		if !slices.Contains(m.MACs, mac) {
 			m.MACs = append(m.MACs, mac)
 		}
+	}
+	if len(m.MACs) > maxMACs {
+		return errTooManyMACs
 	}
 	slices.Sort(m.MACs)
 	for _, f := range []struct {
@@ -162,6 +182,7 @@ func learn(m *inventory.Machine, s Sighting, macs []inventory.MAC, now time.Time
 		}
 	}
 	m.LastSeenAt = now
+	return nil
 }
 
 // doubt quarantines the open installation of a machine whose identity is disputed.
@@ -197,8 +218,6 @@ func (in *Installer) alarm(ctx context.Context, serial inventory.Serial, macs []
 	return in.store.AppendEvents(ctx, events...)
 }
 
-const maxMACs = 64
-
 func parseMACs(texts []string) ([]inventory.MAC, error) {
 	var macs []inventory.MAC
 	for _, text := range texts[:min(len(texts), maxMACs)] {
@@ -219,14 +238,18 @@ func parseMACs(texts []string) ([]inventory.MAC, error) {
 	return macs, nil
 }
 
-func printable(s string) string {
+// printable is what is kept of a text that a machine sent: no control characters, 128 bytes.
+func printable(s string) string { return cleaned(s, 128) }
+
+// cleaned cuts s to at most limit bytes and takes out what does not print or moves a terminal's cursor.
+func cleaned(s string, limit int) string {
 	s = strings.TrimSpace(strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == 0xfffd {
+		if r == utf8.RuneError || r != ' ' && !unicode.IsPrint(r) {
 			return -1
 		}
 		return r
 	}, s))
-	return s[:min(len(s), 128)]
+	return strings.ToValidUTF8(s[:min(len(s), limit)], "") // the cut may have split a character
 }
 
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }

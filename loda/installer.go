@@ -243,20 +243,22 @@ func (in *Installer) Run(ctx context.Context) error {
 func (in *Installer) Expire(ctx context.Context) error {
 	filter := inventory.InstallationFilter{Limit: 1000, States: []inventory.State{inventory.Netbooting, inventory.Detecting,
 		inventory.Comparing, inventory.Configuring, inventory.Installing, inventory.Finishing}}
+	var errs []error
 	for {
 		page, err := in.store.Installations(ctx, filter)
 		if err != nil {
-			return err
+			return errors.Join(append(errs, err)...)
 		}
 		for _, inst := range page {
 			if !inst.Deadline.IsZero() && in.now().After(inst.Deadline) {
+				// One that cannot be failed does not keep the others alive.
 				if err := in.expire(ctx, inst); err != nil {
-					return fmt.Errorf("machine %s: %w", inst.Serial, err)
+					errs = append(errs, fmt.Errorf("machine %s: %w", inst.Serial, err))
 				}
 			}
 		}
 		if len(page) < filter.Limit {
-			return nil
+			return errors.Join(errs...)
 		}
 		filter.After = page[len(page)-1].ID
 	}

@@ -48,6 +48,13 @@ func (b *bench) Get(name string) (image.Image, error) {
 func newBench(t *testing.T) *bench {
 	b := &bench{t: t, store: memory.New(), now: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC),
 		img: image.Image{Name: "debian-12", File: "debian-12.img.zst", Format: "zst", Bytes: 100 << 20, RawBytes: 1 << 30, SHA256: strings.Repeat("ab", 32)}}
+	b.open(b.store)
+	return b
+}
+
+// open puts an installer over a store.
+func (b *bench) open(store inventory.Store) {
+	t := b.t
 	profiles, err := loda.NewStaticProfiles(map[string]loda.Profile{
 		"debian": {Image: "debian-12"},
 		"kexec":  {Image: "debian-12", Boot: "kexec"},
@@ -56,10 +63,9 @@ func newBench(t *testing.T) *bench {
 	require.NoError(t, err)
 	authority, err := trust.Open(t.TempDir())
 	require.NoError(t, err)
-	b.Installer, err = loda.NewInstaller(loda.Config{Store: b.store, Profiles: profiles, Images: b, CA: authority.PEM(),
+	b.Installer, err = loda.NewInstaller(loda.Config{Store: store, Profiles: profiles, Images: b, CA: authority.PEM(),
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: func() time.Time { return b.now }})
 	require.NoError(t, err)
-	return b
 }
 
 func (b *bench) load(csv string, install bool) {
