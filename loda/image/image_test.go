@@ -22,6 +22,7 @@ import (
 	"github.com/project-loda/loda/loda/agentapi"
 	"github.com/project-loda/loda/loda/image"
 	"github.com/project-loda/loda/loda/image/gpt"
+	"github.com/project-loda/loda/loda/image/imagetest"
 	"github.com/project-loda/loda/scripts/need"
 )
 
@@ -297,7 +298,7 @@ func TestImagesThatDoNotFitTheirDescriptionAreInvalid(t *testing.T) {
 }
 
 func TestSeedsPassOnExactlyWhatWasGiven(t *testing.T) {
-	c := newCallback(t, func(int) int { return 204 })
+	c := imagetest.NewCallback(t, func(int) int { return 204 })
 	user := "#cloud-config\nruncmd:\n- echo 'it: works'\n"
 	nasty := "ssh-ed25519 AAAA x: {y} # '\"\\"
 	seed, err := image.Seed(image.SeedOptions{Hostname: "a.b", InstanceID: "yes", SSHKeys: []string{nasty, " ssh-rsa BBBB z\n"},
@@ -327,7 +328,7 @@ func TestSeedsPassOnExactlyWhatWasGiven(t *testing.T) {
 }
 
 func TestSeedsThatNobodyWouldUnderstandAreRefused(t *testing.T) {
-	c := newCallback(t, func(int) int { return 204 })
+	c := imagetest.NewCallback(t, func(int) int { return 204 })
 	ok := image.SeedOptions{InstanceID: "i", FirstBoot: c.FirstBoot}
 	for want, edit := range map[string]func(*image.SeedOptions){
 		"instance ID":    func(o *image.SeedOptions) { o.InstanceID = "a\nb" },
@@ -352,9 +353,9 @@ func TestSeedsThatNobodyWouldUnderstandAreRefused(t *testing.T) {
 // TestTheFirstBootScriptTrustsOnlyItsOwnAuthority runs the script itself, with a mount(8) that shows a directory.
 func TestTheFirstBootScriptTrustsOnlyItsOwnAuthority(t *testing.T) {
 	need.Command(t, "python3")
-	good, other := newCallback(t, func(call int) int { return []int{503, 200}[min(call-1, 1)] }), newCallback(t, func(int) int { return 200 })
-	refusing := newCallback(t, func(int) int { return 403 })
-	url := func(c *callback) string { return strings.Replace(c.URLs[1], "10.0.2.2", "127.0.0.1", 1) }
+	good, other := imagetest.NewCallback(t, func(call int) int { return []int{503, 200}[min(call-1, 1)] }), imagetest.NewCallback(t, func(int) int { return 200 })
+	refusing := imagetest.NewCallback(t, func(int) int { return 403 })
+	url := func(c *imagetest.Callback) string { return strings.Replace(c.URLs[1], "10.0.2.2", "127.0.0.1", 1) }
 	run := func(t *testing.T, first agentapi.FirstBoot) (string, error) {
 		dir := t.TempDir()
 		seed, err := image.Seed(image.SeedOptions{InstanceID: "i", FirstBoot: first})
@@ -386,9 +387,9 @@ func TestTheFirstBootScriptTrustsOnlyItsOwnAuthority(t *testing.T) {
 	out, err := run(t, first)
 	require.NoError(t, err, out)
 	require.Contains(t, out, "certificate verify failed")
-	require.Empty(t, other.calls, "the secret does not reach a stranger")
-	require.Len(t, good.calls, 2, "503, then again")
-	got := <-good.calls
+	require.Empty(t, other.Calls, "the secret does not reach a stranger")
+	require.Len(t, good.Calls, 2, "503, then again")
+	got := <-good.Calls
 	require.Equal(t, good.Secret, got.Secret)
 	require.Equal(t, "127.0.0.1", got.Address)
 	require.NotEmpty(t, got.Kernel)
@@ -399,7 +400,7 @@ func TestTheFirstBootScriptTrustsOnlyItsOwnAuthority(t *testing.T) {
 	out, err = run(t, first)
 	require.Error(t, err)
 	require.Contains(t, out, "refused by")
-	require.Len(t, refusing.calls, 1, "asking again changes nothing")
+	require.Len(t, refusing.Calls, 1, "asking again changes nothing")
 
 	first.URLs = []string{"https://127.0.0.1:1/x"}
 	out, err = run(t, first)
