@@ -13,6 +13,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/project-loda/loda/inventory"
 	"github.com/project-loda/loda/loda/image"
 )
@@ -61,16 +63,28 @@ const (
 // profile, name (host name), rack, mac (several with spaces), address (IPv4), labels (`key=value` with spaces). It
 // returns the machines and the line that each came from, or [CellErrors] with everything that is wrong at once.
 func ParseCSV(r io.Reader) ([]inventory.Machine, []int, error) {
+	machines, lines, bad, err := parseCSV(r)
+	if err == nil && bad != nil {
+		err = bad
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return machines, lines, nil
+}
+
+// parseCSV returns the machines of the good rows, and what is wrong with the others. An error concerns the whole text.
+func parseCSV(r io.Reader) (machines []inventory.Machine, lines []int, bad CellErrors, err error) {
 	text, err := io.ReadAll(io.LimitReader(r, maxImportBytes+1))
 	if err != nil {
-		return nil, nil, fmt.Errorf("reading the import: %w", err)
+		return nil, nil, nil, fmt.Errorf("reading the import: %w", err)
 	}
 	if len(text) > maxImportBytes {
-		return nil, nil, CellErrors{{Message: fmt.Sprintf("larger than %d MiB; split the file", maxImportBytes>>20)}}
+		return nil, nil, nil, CellErrors{{Message: fmt.Sprintf("larger than %d MiB; split the file", maxImportBytes>>20)}}
 	}
 	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")) // spreadsheets write a byte order mark
 	if !utf8.Valid(text) {
-		return nil, nil, CellErrors{{Message: "not UTF-8 text; export the sheet as CSV UTF-8"}}
+		return nil, nil, nil, CellErrors{{Message: "not UTF-8 text; export the sheet as CSV UTF-8"}}
 	}
 	cr := csv.NewReader(bytes.NewReader(text))
 	first, _, _ := bytes.Cut(text, []byte("\n"))
@@ -83,12 +97,11 @@ func ParseCSV(r io.Reader) ([]inventory.Machine, []int, error) {
 
 	header, err := cr.Read()
 	if errors.Is(err, io.EOF) {
-		return nil, nil, CellErrors{{Message: "empty; want a header line such as " + strings.Join(ImportColumns, ",")}}
+		return nil, nil, nil, CellErrors{{Message: "empty; want a header line such as " + strings.Join(ImportColumns, ",")}}
 	}
 	if err != nil {
-		return nil, nil, csvError(err)
+		return nil, nil, nil, csvError(err)
 	}
-	var bad CellErrors
 	seen := map[string]bool{}
 	for i, h := range header {
 		h = strings.ToLower(strings.TrimSpace(h))
@@ -105,11 +118,10 @@ func ParseCSV(r io.Reader) ([]inventory.Machine, []int, error) {
 		bad = append(bad, CellError{1, "", "no column serial; want a header line such as " + strings.Join(ImportColumns, ",")})
 	}
 	if bad != nil {
-		return nil, nil, bad
+		return nil, nil, nil, bad
 	}
 
-	var machines []inventory.Machine
-	var lines []int
+	rows := 0
 	for {
 		record, err := cr.Read()
 		if errors.Is(err, io.EOF) {
@@ -120,24 +132,24 @@ func ParseCSV(r io.Reader) ([]inventory.Machine, []int, error) {
 			break // the reader cannot find the next record after a broken quote
 		}
 		line, _ := cr.FieldPos(0)
+		if rows++; rows > MaxImportMachines {
+			return nil, nil, nil, CellErrors{{Line: line, Message: fmt.Sprintf("more than %d machines; split the file", MaxImportMachines)}}
+		}
 		if len(record) != len(header) {
 			bad = append(bad, CellError{line, "", fmt.Sprintf("%d cells, want %d as in the header", len(record), len(header))})
 			continue
 		}
 		m, cells := parseRow(header, record, line)
-		bad = append(bad, cells...)
-		machines, lines = append(machines, m), append(lines, line)
-		if len(machines) > MaxImportMachines {
-			return nil, nil, CellErrors{{Line: line, Message: fmt.Sprintf("more than %d machines; split the file", MaxImportMachines)}}
+		if cells != nil {
+			bad = append(bad, cells...)
+			continue
 		}
+		machines, lines = append(machines, m), append(lines, line)
 	}
-	if bad != nil {
-		return nil, nil, bad
+	if rows == 0 && bad == nil {
+		return nil, nil, nil, CellErrors{{Message: "no machine below the header line"}}
 	}
-	if len(machines) == 0 {
-		return nil, nil, CellErrors{{Message: "no machine below the header line"}}
-	}
-	return machines, lines, nil
+	return machines, lines, bad, nil
 }
 
 func csvError(err error) CellErrors {
@@ -264,21 +276,21 @@ type ImportResult struct {
 // Import reads machines as [ParseCSV] does, checks them against the inventory and the profiles, and stores all of
 // them or none. Everything that is wrong is reported at once, as [CellErrors].
 func (in *Installer) Import(ctx context.Context, r io.Reader, o ImportOptions) (*ImportResult, error) {
-	machines, lines, err := ParseCSV(r)
+	machines, lines, bad, err := parseCSV(r)
 	if err != nil {
 		return nil, err
 	}
-	bad, err := in.checkProfiles(ctx, machines, lines, o.Install)
+	// The good rows are checked even if others are bad: nobody wants to hear of the rest the next time.
+	wrong, err := in.checkProfiles(ctx, machines, lines, o.Install)
 	if err != nil {
 		return nil, err
 	}
+	bad = append(bad, wrong...)
 	rows, err := in.checkRows(ctx, machines)
 	if err != nil {
 		return nil, err
 	}
-	for _, row := range rows {
-		bad = append(bad, CellError{Line: lines[row.Row], Message: row.Err.Error()})
-	}
+	bad = append(bad, rowErrors(rows, lines)...)
 	if bad != nil {
 		slices.SortStableFunc(bad, func(a, b CellError) int { return cmp.Compare(a.Line, b.Line) })
 		return nil, bad
@@ -295,27 +307,63 @@ func (in *Installer) Import(ctx context.Context, r io.Reader, o ImportOptions) (
 		if !errors.As(err, &rows) {
 			return nil, err
 		}
-		for _, row := range rows.Rows { // somebody else was faster
-			bad = append(bad, CellError{Line: lines[row.Row], Message: row.Err.Error()})
-		}
-		return nil, bad
+		return nil, rowErrors(rows.Rows, lines) // somebody else was faster
 	}
-	for _, m := range machines {
-		ev := inventory.Event{Time: in.now(), Serial: m.Serial, Kind: inventory.KindAudit, Message: "imported" + by(o.By)}
-		if err := in.store.AppendEvents(ctx, ev); err != nil {
-			return nil, err
-		}
-		if !o.Install {
-			continue
-		}
-		inst, err := in.Install(ctx, m.Serial, InstallOptions{By: o.By})
-		if err != nil {
-			return nil, fmt.Errorf("all machines were imported, but opening installations ended with: %w; "+
-				"`lodad machine install` opens the others", err)
-		}
-		res.Installations = append(res.Installations, inst.ID)
+	events := make([]inventory.Event, len(machines))
+	for i, m := range machines {
+		events[i] = inventory.Event{Time: in.now(), Serial: m.Serial, Kind: inventory.KindAudit, Message: "imported" + by(o.By)}
 	}
-	return res, nil
+	if err := in.store.AppendEvents(ctx, events...); err != nil {
+		return nil, fmt.Errorf("all machines were imported, but that could not be noted in their timelines: %w", err)
+	}
+	if o.Install {
+		res.Installations, err = in.installAll(ctx, machines, o.By)
+	}
+	return res, err
+}
+
+// importWidth is how many installations are opened at a time: a database that waits for its disk takes many at once.
+const importWidth = 64
+
+// installAll opens an installation for each of the machines that were just imported.
+func (in *Installer) installAll(ctx context.Context, machines []inventory.Machine, by string) ([]string, error) {
+	ids, errs := make([]string, len(machines)), make([]error, len(machines))
+	var g errgroup.Group
+	g.SetLimit(importWidth)
+	for i, m := range machines {
+		g.Go(func() error {
+			inst, err := in.Install(ctx, m.Serial, InstallOptions{By: by})
+			if err == nil {
+				ids[i] = inst.ID
+			}
+			errs[i] = err
+			return nil
+		})
+	}
+	_ = g.Wait() // one that fails does not keep the others from it
+	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+	if len(errs) > 0 {
+		return nil, fmt.Errorf("all %d machines were imported, but %d installations could not be opened, the first for: %w; "+
+			"`lodad machine install` opens them", len(machines), len(errs), errs[0])
+	}
+	return ids, nil
+}
+
+// rowErrors says what is wrong with rows in lines of the file.
+func rowErrors(rows []inventory.RowError, lines []int) CellErrors {
+	var bad CellErrors
+	for _, row := range rows {
+		message := row.Err.Error()
+		var conflict *inventory.ConflictError
+		var other int
+		if errors.As(row.Err, &conflict) {
+			if n, _ := fmt.Sscanf(conflict.Owner, "row %d of the same import", &other); n == 1 && other >= 1 && other <= len(lines) {
+				message = fmt.Sprintf("%s is in line %d already", conflict.What, lines[other-1])
+			}
+		}
+		bad = append(bad, CellError{Line: lines[row.Row], Message: message})
+	}
+	return bad
 }
 
 // checkProfiles resolves each profile once.
@@ -331,7 +379,8 @@ func (in *Installer) checkProfiles(ctx context.Context, machines []inventory.Mac
 			_, _, err := in.resolve(ctx, m.Profile)
 			switch {
 			case err == nil:
-			case errors.Is(err, ErrNoProfile), errors.Is(err, image.ErrNotFound), errors.Is(err, ErrRefused):
+			case errors.Is(err, ErrNoProfile), errors.Is(err, image.ErrNotFound), errors.Is(err, image.ErrInvalid),
+				errors.Is(err, ErrRefused):
 				verdict = err.Error()
 			default:
 				return nil, err

@@ -1,6 +1,8 @@
 package loda_test
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -27,34 +29,34 @@ func TestImportNamesEveryBadRowAndStoresNothing(t *testing.T) {
 	}, "\n")), loda.ImportOptions{})
 	var cells loda.CellErrors
 	require.ErrorAs(t, err, &cells)
-	lines := map[int]bool{}
+	var lines []int
 	for _, c := range cells {
-		lines[c.Line] = true
+		lines = append(lines, c.Line)
 	}
-	// Cells are checked first; rows against each other and the inventory once all cells are good.
-	require.Subset(t, []int{3, 5, 9, 10}, keys(lines))
-	require.Len(t, lines, 4, cells)
-	_, err = b.store.Machine(t.Context(), "GOOD-1")
-	require.ErrorIs(t, err, inventory.ErrNotFound)
-
-	_, err = b.Import(t.Context(), strings.NewReader("serial,profile,mac,address\nGOOD-1,debian,52:54:00:00:00:11,10.0.0.5\n"+
-		"GOOD-2,nothing,,\nGOOD-4,debian,,10.0.0.5\nTAKEN-1,debian,,\nGOOD-5,debian,52:54:00:00:00:11,\nGOOD-6,broken,,\n"), loda.ImportOptions{})
-	require.ErrorAs(t, err, &cells)
-	lines = map[int]bool{}
-	for _, c := range cells {
-		lines[c.Line] = true
+	require.Equal(t, []int{3, 4, 5, 6, 7, 8, 9, 10}, slices.Compact(lines), "%v", cells)
+	for _, part := range []string{"line 3, serial: ", "line 4, profile: ", "line 5, mac: ", "line 6: address 10.0.0.5 is in line 2 already",
+		"line 7: ", "line 8: MAC 52:54:00:00:00:11 is in line 2 already", "line 9, address: ", "line 9, name: ", "line 10: 2 cells"} {
+		require.ErrorContains(t, err, part)
 	}
-	require.Len(t, lines, 5, cells)
 	_, err = b.store.Machine(t.Context(), "GOOD-1")
 	require.ErrorIs(t, err, inventory.ErrNotFound)
 }
 
-func keys(m map[int]bool) []int {
-	var out []int
-	for k := range m {
-		out = append(out, k)
+func TestImportOpensAnInstallationForEachMachine(t *testing.T) {
+	b := newBench(t)
+	var text strings.Builder
+	text.WriteString("serial,profile\n")
+	for i := range 300 {
+		fmt.Fprintf(&text, "SN-%04d,debian\n", i)
 	}
-	return out
+	res, err := b.Import(t.Context(), strings.NewReader(text.String()), loda.ImportOptions{Install: true, By: "test"})
+	require.NoError(t, err)
+	require.Len(t, res.Installations, 300)
+	for i, id := range res.Installations {
+		inst, err := b.store.Installation(t.Context(), id)
+		require.NoError(t, err)
+		require.Equal(t, res.Machines[i], inst.Serial)
+	}
 }
 
 func TestDryRunStoresNothing(t *testing.T) {
