@@ -23,7 +23,7 @@ func statusCommand(g *globals) *cobra.Command {
 		Short: "Show what every machine is doing, live with --watch",
 		Long: `Show what every machine is doing.
 
-With --watch the table stays on the screen and follows. With --until-done it ends
+With --watch the table stays on the screen and follows. With --until it ends
 when no installation is at work any more; the exit status is 0 only if every
 imported machine is installed.`,
 		Args: exactly(0),
@@ -68,7 +68,7 @@ func allMachines(ctx context.Context, c *api.Client) ([]api.Machine, error) {
 // showStatus prints the table once, or follows. On a terminal it redraws in place; into a file it prints what changed.
 func showStatus(ctx context.Context, w io.Writer, c *api.Client, watch, untilDone bool, every time.Duration) error {
 	screen := isTerminal(w)
-	last := map[inventory.Serial]string{}
+	last := map[inventory.Serial]shown{}
 	for first := true; ; first = false {
 		machines, err := allMachines(ctx, c)
 		switch {
@@ -88,9 +88,10 @@ func showStatus(ctx context.Context, w io.Writer, c *api.Client, watch, untilDon
 		default:
 			for _, m := range machines {
 				row := machineRow(m, time.Now())
-				if line := row[3] + "  " + row[5]; last[m.Serial] != line {
-					last[m.Serial] = line
-					fmt.Fprintf(w, "%s  %-12s %s\n", time.Now().Format(time.TimeOnly), plain(row[0]), plain(line))
+				seen, now := last[m.Serial], shown{row[3], row[5], time.Now()}
+				if now.state != seen.state || now.what != seen.what && now.at.Sub(seen.at) > quietFor {
+					last[m.Serial] = now
+					fmt.Fprintf(w, "%s  %-12s %-11s %s\n", now.at.Format(time.TimeOnly), plain(row[0]), plain(row[3]), plain(row[5]))
 				}
 			}
 		}
@@ -112,6 +113,14 @@ func showStatus(ctx context.Context, w io.Writer, c *api.Client, watch, untilDon
 		}
 	}
 }
+
+// shown is the line of a machine that a file got last; progress alone makes a new one only after quietFor.
+type shown struct {
+	state, what string
+	at          time.Time
+}
+
+const quietFor = 5 * time.Second
 
 func statusTable(w io.Writer, machines []api.Machine) error {
 	count := map[inventory.State]int{}
