@@ -368,7 +368,7 @@ func checkGoTest(t *testing.T, said string, words []string) {
 
 func TestTheCheckOfCommandsSeesMistakes(t *testing.T) {
 	l := build(t)
-	for _, good := range []string{"serve", "status --watch", "status --until", "-c x.yaml machine list -o json", "config init",
+	for _, good := range []string{"serve", "status --watch", "status --until-done", "-c x.yaml machine list -o json", "config init",
 		"machine retry A B", "timeline A --last 5 -f", "lab up --machines 2"} {
 		require.Empty(t, l.check(strings.Fields(good)), good)
 	}

@@ -17,20 +17,17 @@ import (
 func statusCommand(g *globals) *cobra.Command {
 	var watch bool
 	var every time.Duration
-	var until string
+	var untilDone bool
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show what every machine is doing, live with --watch",
 		Long: `Show what every machine is doing.
 
-With --watch the table stays on the screen and follows. With --until it ends
+With --watch the table stays on the screen and follows. With --until-done it ends
 when no installation is at work any more; the exit status is 0 only if every
 imported machine is installed.`,
 		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if until != "" {
-				watch = true
-			}
 			c, err := g.client()
 			if err != nil {
 				return err
@@ -38,13 +35,12 @@ imported machine is installed.`,
 			if g.output == "json" {
 				return statusJSON(cmd.Context(), cmd.OutOrStdout(), c)
 			}
-			return showStatus(cmd.Context(), cmd.OutOrStdout(), c, watch, until != "", max(every, 200*time.Millisecond))
+			return showStatus(cmd.Context(), cmd.OutOrStdout(), c, watch || untilDone, untilDone, max(every, 200*time.Millisecond))
 		},
 	}
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "follow until interrupted")
 	cmd.Flags().DurationVar(&every, "every", time.Second, "how often --watch looks")
-	cmd.Flags().StringVar(&until, "until", "", "follow until `done`: no installation is at work any more")
-	cmd.Flags().Lookup("until").NoOptDefVal = "done"
+	cmd.Flags().BoolVar(&untilDone, "until-done", false, "follow until no installation is at work any more")
 	return cmd
 }
 
