@@ -55,6 +55,9 @@ func NewInstaller(c Config) (*Installer, error) {
 	if c.Store == nil || c.Profiles == nil || c.Images == nil {
 		return nil, errors.New("loda: Config needs Store, Profiles and Images")
 	}
+	if err := c.Deadlines.Validate(); err != nil {
+		return nil, fmt.Errorf("loda: deadlines: %w", err)
+	}
 	in := &Installer{store: c.Store, profiles: c.Profiles, images: c.Images, ca: c.CA, deadlines: c.Deadlines,
 		log: c.Logger, now: c.Now}
 	if in.log == nil {

@@ -1,6 +1,7 @@
 package loda
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -89,7 +90,8 @@ func each(to inventory.State, from ...inventory.State) map[inventory.State]inven
 	return m
 }
 
-// Deadlines bound how long an installation may stay in a state without a sign of life. Zero fields mean the default.
+// Deadlines bound how long an installation may stay in a state without a sign of life. Zero fields mean those of
+// [DefaultDeadlines].
 type Deadlines struct {
 	// Netbooting is from the boot script to the agent's first call. Default 15 min: a slow link and a large bootOS.
 	Netbooting time.Duration `json:"netbooting" yaml:"netbooting"`
@@ -102,23 +104,37 @@ type Deadlines struct {
 	Finishing time.Duration `json:"finishing" yaml:"finishing"`
 }
 
+// DefaultDeadlines are long enough for slow servers and slow links.
+func DefaultDeadlines() Deadlines {
+	return Deadlines{Netbooting: 15 * time.Minute, Detecting: 10 * time.Minute, Installing: 15 * time.Minute, Finishing: 30 * time.Minute}
+}
+
+// Validate refuses what cannot be meant: a deadline that is not zero and under a second, such as 15 without a unit.
+func (d Deadlines) Validate() error {
+	var errs []error
+	for _, f := range []struct {
+		name  string
+		value time.Duration
+	}{{"netbooting", d.Netbooting}, {"detecting", d.Detecting}, {"installing", d.Installing}, {"finishing", d.Finishing}} {
+		if f.value != 0 && f.value < time.Second {
+			errs = append(errs, fmt.Errorf("%s: %s is too short; want a duration such as 15m", f.name, f.value))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // in returns the deadline of a state; zero means none.
 func (d Deadlines) in(s inventory.State) time.Duration {
-	or := func(v, def time.Duration) time.Duration {
-		if v > 0 {
-			return v
-		}
-		return def
-	}
+	def := DefaultDeadlines()
 	switch s {
 	case inventory.Netbooting:
-		return or(d.Netbooting, 15*time.Minute)
+		return cmp.Or(d.Netbooting, def.Netbooting)
 	case inventory.Detecting, inventory.Comparing, inventory.Configuring:
-		return or(d.Detecting, 10*time.Minute)
+		return cmp.Or(d.Detecting, def.Detecting)
 	case inventory.Installing:
-		return or(d.Installing, 15*time.Minute)
+		return cmp.Or(d.Installing, def.Installing)
 	case inventory.Finishing:
-		return or(d.Finishing, 30*time.Minute)
+		return cmp.Or(d.Finishing, def.Finishing)
 	}
 	return 0
 }

@@ -48,3 +48,12 @@ func TestRefusedTransitionLeavesTheInstallationAsItIs(t *testing.T) {
 	require.ErrorIs(t, err, ErrTransition)
 	require.Equal(t, before, inst)
 }
+
+func TestDeadlinesThatCannotBeMeantAreRefused(t *testing.T) {
+	require.NoError(t, Deadlines{}.Validate())
+	require.NoError(t, DefaultDeadlines().Validate())
+	err := Deadlines{Netbooting: 15, Detecting: -time.Minute, Installing: time.Hour}.Validate()
+	require.ErrorContains(t, err, "netbooting: 15ns")
+	require.ErrorContains(t, err, "detecting: -1m0s")
+	require.NotContains(t, err.Error(), "installing")
+}
