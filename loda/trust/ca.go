@@ -45,16 +45,37 @@ type Authority struct {
 }
 
 // Open loads the authority from dir, or makes one there (`ca.pem`, and `ca.key` readable by the owner only). Half an
-// authority is an error: replacing a lost key would silently lock out every RAM disk built before.
+// authority is an error: replacing a lost key would silently lock out every RAM disk built before. Several processes
+// may open it for the first time at once, and all get the same.
 func Open(dir string) (*Authority, error) {
+	a, err := open(dir)
+	for range 50 {
+		if !errors.Is(err, errOthers) {
+			break
+		}
+		time.Sleep(20 * time.Millisecond) // it writes the certificate next
+		a, err = open(dir)
+	}
+	return a, err
+}
+
+// errOthers means that another process makes the authority just now, or died while it did.
+var errOthers = errors.New("the key is there without the certificate")
+
+func open(dir string) (*Authority, error) {
 	certPEM, certErr := os.ReadFile(filepath.Join(dir, caFile))
 	keyPEM, keyErr := os.ReadFile(filepath.Join(dir, keyFile))
 	switch {
 	case errors.Is(certErr, fs.ErrNotExist) && errors.Is(keyErr, fs.ErrNotExist):
 		return create(dir)
+	case errors.Is(certErr, fs.ErrNotExist) && keyErr == nil:
+		return nil, fmt.Errorf("certificate authority in %s is incomplete: %s is missing (%w); restore it, or remove %s "+
+			"as well and rebuild the bootOS", dir, caFile, errOthers, keyFile)
+	case errors.Is(keyErr, fs.ErrNotExist) && certErr == nil:
+		return nil, fmt.Errorf("certificate authority in %s is incomplete: %s is missing; restore it, or remove %s as well "+
+			"and rebuild the bootOS", dir, keyFile, caFile)
 	case certErr != nil || keyErr != nil:
-		return nil, fmt.Errorf("certificate authority in %s is incomplete: %w; restore the missing file, or remove both "+
-			"and rebuild the bootOS", dir, errors.Join(certErr, keyErr))
+		return nil, fmt.Errorf("certificate authority in %s: %w", dir, errors.Join(certErr, keyErr))
 	}
 	pair, err := tls.X509KeyPair(certPEM, keyPEM)
 	if err != nil {
@@ -104,13 +125,31 @@ func create(dir string) (*Authority, error) {
 	}
 	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
-	if err := os.WriteFile(filepath.Join(dir, keyFile), keyPEM, 0o600); err != nil {
-		return nil, err
+	// The key decides who makes the authority: a second process finds it there, and waits for the certificate.
+	if err := writeNew(filepath.Join(dir, keyFile), keyPEM, 0o600); err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			return nil, errOthers
+		}
+		return nil, fmt.Errorf("certificate authority: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, caFile), certPEM, 0o644); err != nil {
-		return nil, err
+	if err := writeNew(filepath.Join(dir, caFile), certPEM, 0o644); err != nil {
+		return nil, fmt.Errorf("certificate authority: %w", err)
 	}
 	return newAuthority(cert, key, certPEM), nil
+}
+
+// writeNew makes a file that is there as a whole or not at all, and is not replaced if it exists.
+func writeNew(path string, content []byte, mode fs.FileMode) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(content)
+	if err := errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Link(f.Name(), path)
 }
 
 func serial() *big.Int {
