@@ -167,6 +167,8 @@ type writer struct {
 	Options
 	disk  *held
 	stats Stats
+	// drained says that the transfer was read to its end although nothing can be written.
+	drained bool
 
 	received, unpacked, written atomic.Int64
 }
@@ -256,7 +258,7 @@ func (w *writer) run(ctx context.Context) error {
 
 	// Write.
 	writeErr := w.writeBlocks(blocks, spare)
-	if writeErr != nil {
+	if writeErr != nil && !w.drained {
 		cancel()
 	}
 	all.Wait()
@@ -265,7 +267,7 @@ func (w *writer) run(ctx context.Context) error {
 	s := w.Source
 	got := hex.EncodeToString(digest.Sum(nil))
 	switch {
-	case writeErr != nil:
+	case writeErr != nil && !w.drained:
 		return writeErr
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
@@ -273,6 +275,8 @@ func (w *writer) run(ctx context.Context) error {
 		return fetchErr
 	case got != s.SHA256:
 		return &DigestError{URL: s.URL, Want: s.SHA256, Got: got}
+	case writeErr != nil:
+		return writeErr
 	case errors.Is(unpackErr, errSurplus):
 		return &SizeError{URL: s.URL, What: "image", Want: s.RawBytes, Got: raw}
 	case unpackErr != nil:
@@ -439,6 +443,13 @@ func (w *writer) writeBlocks(blocks <-chan []byte, spare chan<- []byte) error {
 		if first {
 			first = false
 			if err := w.begin(padded); err != nil {
+				if f, ok := errors.AsType[*FormatError](err); ok && f.Err != nil {
+					// Damage is most likely not the image's own. The digest tells, at the end of the transfer.
+					for block := range blocks {
+						spare <- block[:cap(block)]
+					}
+					w.drained = true
+				}
 				return err
 			}
 		}

@@ -384,6 +384,14 @@ func TestAnImageThatIsNotWhatWasAskedForNeverBoots(t *testing.T) {
 				_, ok := errors.AsType[*disk.FormatError](err)
 				require.True(t, ok, "%v", err)
 			}},
+		"its table is damaged on the way": {file: func() []byte {
+			bad := bytes.Clone(raw)
+			bad[1024+8] ^= 1
+			return pack(t, "raw", bad)
+		}(), edit: func(s *disk.Source) { *s = source("", "raw", raw, len(raw)) }, early: true, check: func(t *testing.T, err error) {
+			_, ok := errors.AsType[*disk.DigestError](err)
+			require.True(t, ok, "%v", err)
+		}},
 		"its table is damaged": {file: func() []byte {
 			bad := bytes.Clone(raw)
 			bad[1024+8] ^= 1
