@@ -88,12 +88,12 @@ func view(inst *inventory.Installation) api.Installation {
 	v := api.Installation{ID: inst.ID, Serial: inst.Serial, State: inst.State, Reason: inst.Reason, Profile: inst.Profile,
 		Attempt: inst.Attempt, Progress: inst.Progress, ProgressText: inst.ProgressText, CreatedAt: inst.CreatedAt,
 		UpdatedAt: inst.UpdatedAt, StateSince: inst.StateSince, Entered: inst.Entered, Deadline: inst.Deadline}
-	var plan loda.Plan
+	var plan struct { // what is needed of a loda.Plan; the rest takes longer to read than the inventory
+		Image     struct{ Name string }
+		FirstBoot struct{ Address string } `json:"first_boot"`
+	}
 	if json.Unmarshal(inst.Plan, &plan) == nil {
-		v.Image = plan.Image.Name
-		if plan.FirstBoot != nil {
-			v.Address = plan.FirstBoot.Address
-		}
+		v.Image, v.Address = plan.Image.Name, plan.FirstBoot.Address
 	}
 	return v
 }
@@ -114,6 +114,42 @@ func (s *server) latest(ctx context.Context, serial inventory.Serial) (*api.Inst
 	return &v, nil
 }
 
+// manyMachines is from how many on it is cheaper to read installations that may be of other machines.
+const manyMachines = 50
+
+// latestOfMany is latest for a page of machines. It reads the open installations and the newest ones at once, which
+// are those of most machines, and asks the inventory one by one for the rest only.
+func (s *server) latestOfMany(ctx context.Context) (func(context.Context, inventory.Serial) (*api.Installation, error), error) {
+	const most = 1000
+	open, err := s.store.Installations(ctx, inventory.InstallationFilter{OpenOnly: true, Limit: most})
+	if err != nil {
+		return nil, err
+	}
+	newest, err := s.store.Installations(ctx, inventory.InstallationFilter{Newest: true, Limit: most})
+	if err != nil {
+		return nil, err
+	}
+	found := map[inventory.Serial]*inventory.Installation{}
+	for i := range open {
+		found[open[i].Serial] = &open[i]
+	}
+	if len(open) < most { // otherwise an older one that is still open could be missing
+		for i := range newest {
+			if _, known := found[newest[i].Serial]; !known {
+				found[newest[i].Serial] = &newest[i]
+			}
+		}
+	}
+	return func(ctx context.Context, serial inventory.Serial) (*api.Installation, error) {
+		inst, ok := found[serial]
+		if !ok {
+			return s.latest(ctx, serial)
+		}
+		v := view(inst)
+		return &v, nil
+	}, nil
+}
+
 func (s *server) listMachines(ctx context.Context, in *struct {
 	Source  string `query:"source" enum:"imported,discovered"`
 	Profile string `query:"profile"`
@@ -127,10 +163,16 @@ func (s *server) listMachines(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, s.fail(err)
 	}
+	latest := s.latest
+	if len(machines) > manyMachines {
+		if latest, err = s.latestOfMany(ctx); err != nil {
+			return nil, s.fail(err)
+		}
+	}
 	page := api.MachinePage{Items: make([]api.Machine, 0, len(machines))}
 	for _, m := range machines {
 		m.Facts = nil
-		inst, err := s.latest(ctx, m.Serial)
+		inst, err := latest(ctx, m.Serial)
 		if err != nil {
 			return nil, s.fail(err)
 		}

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -30,15 +31,33 @@ import (
 
 // desk is a served API over the in-process inventory, with a token for each role.
 type desk struct {
-	t       *testing.T
+	t       testing.TB
 	store   inventory.Store
 	server  *httptest.Server
 	secrets map[api.Role]string
-	log     *bytes.Buffer
+	log     *syncedBuffer
+}
+
+// syncedBuffer is a log that is read while the server runs.
+type syncedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncedBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncedBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
 }
 
 func newDesk(t *testing.T) *desk {
-	d := &desk{t: t, store: memory.New(), secrets: map[api.Role]string{}, log: &bytes.Buffer{}}
+	d := &desk{t: t, store: memory.New(), secrets: map[api.Role]string{}, log: &syncedBuffer{}}
 	for _, role := range api.Roles {
 		token, secret := apiserver.MakeToken(api.TokenRequest{Name: "test-" + string(role), Role: role}, time.Now())
 		require.NoError(t, d.store.CreateToken(t.Context(), token))
