@@ -1,6 +1,12 @@
 package bootos
 
-import "log/slog"
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+)
 
 // Files in [Options.OutDir] after a build.
 const (
@@ -31,11 +37,11 @@ type Options struct {
 	// [DefaultDrivers] that this kernel does not have is left out and listed in the manifest; any other that is
 	// missing is an error.
 	Drivers []string
-	// ModuleFiles are further modules (.ko or .ko.xz files, built for this kernel), such as a vendor's newer driver.
+	// ModuleFiles are further modules (.ko, .ko.xz or .ko.zst files, built for this kernel), such as a vendor's newer driver.
 	// A module of the same name replaces the kernel's own.
 	ModuleFiles []string
-	// Firmware are directories laid out like /lib/firmware. Only files that the included modules name (modinfo's
-	// firmware field) are taken.
+	// Firmware are directories laid out like /lib/firmware, or Debian firmware packages (.deb files). Only files that the
+	// included modules name (modinfo's firmware field) are taken.
 	Firmware []string
 
 	// Files are added to the image: path in the image to a file or directory of this host.
@@ -124,3 +130,23 @@ type LayerInfo struct {
 	// Unpacked is the size of the cpio archive, and about what it takes in the machine's memory.
 	Unpacked int64 `json:"unpacked"`
 }
+
+// ReadManifest reads what is in a built bootOS from its directory.
+func ReadManifest(dir string) (*Manifest, error) {
+	file := filepath.Join(dir, ManifestFile)
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	var m Manifest
+	if err := json.Unmarshal(data, &m); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	if m.Format != manifestFormat {
+		return nil, fmt.Errorf("%s: format %d, want %d: built by another version of Loda, build it anew", file, m.Format,
+			manifestFormat)
+	}
+	return &m, nil
+}
+
+const manifestFormat = 1

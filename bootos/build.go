@@ -52,7 +52,7 @@ func Build(ctx context.Context, o Options) (*Result, error) {
 	if o.CacheDir, err = filepath.Abs(o.CacheDir); err != nil {
 		return nil, fmt.Errorf("bootos: %w", err)
 	}
-	b := &build{Options: o, manifest: Manifest{Format: 1, EmergencyShell: o.EmergencyShell, CA: ca,
+	b := &build{Options: o, manifest: Manifest{Format: manifestFormat, EmergencyShell: o.EmergencyShell, CA: ca,
 		Files: map[string]FileInfo{}}}
 	res, err := b.run(ctx)
 	if err != nil {
@@ -99,6 +99,9 @@ func (b *build) run(ctx context.Context) (*Result, error) {
 
 	packedBase, err := b.baseLayer(ctx)
 	if err != nil {
+		return nil, err
+	}
+	if err := b.unpackFirmware(ctx); err != nil {
 		return nil, err
 	}
 	if err := b.add(b.modulesLayer()); err != nil {
@@ -196,6 +199,11 @@ func (b *build) modulesLayer() (*layer, error) {
 		if err != nil {
 			return nil, err
 		}
+		// Each for itself: a machine unpacks the dozen that it needs, and not 50 MB at every boot.
+		if data, err = compress(data); err != nil {
+			return nil, err
+		}
+		m.Path += ".zst"
 		l.file(path.Join(dir, m.Path), data, 0o644)
 		b.manifest.Modules = append(b.manifest.Modules, m.Name)
 	}
@@ -225,11 +233,32 @@ func (b *build) selectModules(tree *modules.Tree) ([]*modules.Module, error) {
 		}
 	}
 	for _, file := range b.ModuleFiles {
-		names = append(names, strings.TrimSuffix(strings.TrimSuffix(filepath.Base(file), ".xz"), ".ko"))
+		name, _, _ := strings.Cut(filepath.Base(file), ".ko")
+		names = append(names, name)
 	}
 	slices.Sort(b.manifest.Builtin)
 	slices.Sort(b.manifest.Missing)
 	return tree.Resolve(names)
+}
+
+// unpackFirmware puts directories in the place of packages.
+func (b *build) unpackFirmware(ctx context.Context) error {
+	dirs := slices.Clone(b.Firmware)
+	for i, dir := range dirs {
+		if !strings.HasSuffix(dir, ".deb") {
+			if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+				return errors.Join(fmt.Errorf("firmware: %s is neither a directory nor a .deb file", dir), err)
+			}
+			continue
+		}
+		unpacked, err := unpackDeb(ctx, dir, b.CacheDir, b.Log, "lib/firmware/")
+		if err != nil {
+			return fmt.Errorf("firmware package %s: %w", dir, err)
+		}
+		dirs[i] = filepath.Join(unpacked, "lib", "firmware")
+	}
+	b.Firmware = dirs
+	return nil
 }
 
 // addFirmware takes the files that the modules name out of the given directories; the first that has one wins.

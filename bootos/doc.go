@@ -19,7 +19,8 @@
 //     Loda's source. It is kept in the cache by a digest of everything that went in, and beside the result as
 //     base.cpio.zst: hand that file to [Options.Base], and the machine that builds needs neither.
 //   - modules: the drivers in [DefaultDrivers] and those asked for, each with all that it depends on, out of a Debian
-//     kernel package or a directory, and an index of which hardware wants which. Firmware files, where given.
+//     kernel package or a directory, and an index of which hardware wants which. Each is compressed for itself, so that
+//     a machine unpacks, and holds in memory, only what it loads. Firmware files, where given.
 //   - site: the certificate authority that the agent trusts, the build options, the user's own files and plugins.
 //
 // A driver that is missing today is one option away:

@@ -16,6 +16,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/project-loda/loda/bootos/modules"
@@ -51,7 +52,11 @@ func openKernel(ctx context.Context, k Kernel, cache string, log *slog.Logger) (
 			return nil, fmt.Errorf("kernel package %s: %w", pkg, err)
 		}
 	}
-	src, err := unpackKernel(ctx, deb, filepath.Join(cache, "kernel"), log)
+	deb, err := filepath.Abs(deb)
+	if err != nil {
+		return nil, err
+	}
+	src, err := unpackKernel(ctx, deb, cache, log)
 	if err != nil {
 		return nil, fmt.Errorf("kernel package %s: %w", deb, err)
 	}
@@ -142,29 +147,10 @@ func downloadKernel(ctx context.Context, pkg, dir string, log *slog.Logger) (str
 }
 
 // unpackKernel takes kernel and modules out of a package, once.
-func unpackKernel(ctx context.Context, deb, dir string, log *slog.Logger) (*kernelSource, error) {
-	sum, err := digestOf(deb)
+func unpackKernel(ctx context.Context, deb, cache string, log *slog.Logger) (*kernelSource, error) {
+	into, err := unpackDeb(ctx, deb, cache, log, "lib/modules/", "boot/vmlinuz-")
 	if err != nil {
 		return nil, err
-	}
-	into := filepath.Join(dir, sum[:16])
-	if _, err := os.Stat(into); errors.Is(err, fs.ErrNotExist) {
-		log.Info("unpack kernel package", "file", deb)
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return nil, err
-		}
-		tmp, err := os.MkdirTemp(dir, ".unpack-")
-		if err != nil {
-			return nil, err
-		}
-		defer os.RemoveAll(tmp)
-		if err := untarKernel(ctx, deb, tmp); err != nil {
-			return nil, err
-		}
-		// Somebody else may have been faster: theirs is as good.
-		if err := os.Rename(tmp, into); err != nil && !errors.Is(err, fs.ErrExist) {
-			return nil, err
-		}
 	}
 	images, err := filepath.Glob(filepath.Join(into, "boot", "vmlinuz-*"))
 	if err != nil || len(images) != 1 {
@@ -175,14 +161,44 @@ func unpackKernel(ctx context.Context, deb, dir string, log *slog.Logger) (*kern
 	if err != nil {
 		return nil, err
 	}
-	pkg, err := run(ctx, dir, "dpkg-deb", "--show", "--showformat=${Package} ${Version}", deb)
+	pkg, err := run(ctx, cache, "dpkg-deb", "--show", "--showformat=${Package} ${Version}", deb)
 	if err != nil {
 		return nil, err
 	}
 	return &kernelSource{image: images[0], release: release, pkg: string(pkg), tree: tree}, nil
 }
 
-func untarKernel(ctx context.Context, deb, dir string) error {
+// unpackDeb takes the files with one of the prefixes out of a package into a directory of the cache, once.
+func unpackDeb(ctx context.Context, deb, cache string, log *slog.Logger, prefixes ...string) (string, error) {
+	sum, err := digestOf(deb)
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(cache, "unpacked")
+	into := filepath.Join(dir, sum[:16])
+	if _, err := os.Stat(into); !errors.Is(err, fs.ErrNotExist) {
+		return into, err
+	}
+	log.Info("unpack package", "file", deb)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	tmp, err := os.MkdirTemp(dir, ".new-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(tmp)
+	if err := untarDeb(ctx, deb, tmp, prefixes); err != nil {
+		return "", err
+	}
+	// Somebody else may have been faster: theirs is as good.
+	if err := os.Rename(tmp, into); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", err
+	}
+	return into, nil
+}
+
+func untarDeb(ctx context.Context, deb, dir string, prefixes []string) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return err
@@ -198,9 +214,9 @@ func untarKernel(ctx context.Context, deb, dir string) error {
 		return err
 	}
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("%w; give kernel image and modules directory instead", err)
+		return fmt.Errorf("%w; without dpkg-deb, give what is in the package instead", err)
 	}
-	untarErr := untar(out, root)
+	untarErr := untar(out, root, prefixes)
 	if untarErr != nil {
 		cancel()
 	}
@@ -210,7 +226,7 @@ func untarKernel(ctx context.Context, deb, dir string) error {
 	return untarErr
 }
 
-func untar(r io.Reader, root *os.Root) error {
+func untar(r io.Reader, root *os.Root, prefixes []string) error {
 	for tr := tar.NewReader(r); ; {
 		h, err := tr.Next()
 		if errors.Is(err, io.EOF) {
@@ -222,22 +238,33 @@ func untar(r io.Reader, root *os.Root) error {
 			return err
 		}
 		name := strings.TrimPrefix(path.Clean(h.Name), "usr/")
-		wanted := strings.HasPrefix(name, "lib/modules/") || strings.HasPrefix(name, "boot/vmlinuz-")
-		if h.Typeflag != tar.TypeReg || !wanted {
+		if !slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) }) {
 			continue
 		}
 		if err := root.MkdirAll(path.Dir(name), 0o755); err != nil {
 			return err
 		}
-		f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+		switch h.Typeflag {
+		case tar.TypeSymlink: // firmware for several revisions of a card
+			if filepath.IsLocal(path.Join(path.Dir(name), h.Linkname)) {
+				err = root.Symlink(h.Linkname, name)
+			}
+		case tar.TypeReg:
+			err = untarFile(tr, root, name)
+		}
 		if err != nil {
 			return err
 		}
-		_, err = io.Copy(f, tr)
-		if err := errors.Join(err, f.Close()); err != nil {
-			return err
-		}
 	}
+}
+
+func untarFile(r io.Reader, root *os.Root, name string) error {
+	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, r)
+	return errors.Join(err, f.Close())
 }
 
 func digestOf(file string) (string, error) {

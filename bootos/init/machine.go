@@ -17,7 +17,10 @@ import (
 )
 
 // machine is this machine, for the agent.
-type machine struct{ console *early.Console }
+type machine struct {
+	console  *early.Console
+	hardware *hardware
+}
 
 const (
 	// detectTimeout bounds a read of the hardware; a dying disk can hold one up.
@@ -29,6 +32,7 @@ const (
 func (m *machine) Detect(ctx context.Context) (json.RawMessage, error) {
 	ctx, cancel := context.WithTimeout(ctx, detectTimeout)
 	defer cancel()
+	m.hardware.wait(ctx, m.hardware.all, driversMost)
 	early.Settle(ctx, settleFor)
 	facts, err := hw.Detect(ctx)
 	if err != nil {
@@ -42,9 +46,10 @@ func (m *machine) Detect(ctx context.Context) (json.RawMessage, error) {
 func (m *machine) SetClock(t time.Time) error { return early.SetClock(t) }
 
 // find returns the device of the one disk that has this identity.
-func find(ctx context.Context, want agentapi.DiskIdentity) (string, error) {
+func (m *machine) find(ctx context.Context, want agentapi.DiskIdentity) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, detectTimeout)
 	defer cancel()
+	m.hardware.wait(ctx, m.hardware.all, driversMost)
 	early.Settle(ctx, settleFor)
 	facts, err := hw.Detect(ctx)
 	if err != nil {
@@ -85,7 +90,7 @@ func describe(d agentapi.DiskIdentity) string {
 
 func (m *machine) Install(ctx context.Context, in agentapi.InstallImage, report agent.Report) (
 	*agentapi.InstallImageResult, error) {
-	device, err := find(ctx, in.Disk)
+	device, err := m.find(ctx, in.Disk)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +99,7 @@ func (m *machine) Install(ctx context.Context, in agentapi.InstallImage, report 
 		Device: device,
 		Check: func(t disk.Target) error {
 			// Once more, now that the device is held open: the kernel's names may have moved in between.
-			again, err := find(ctx, in.Disk)
+			again, err := m.find(ctx, in.Disk)
 			if err != nil {
 				return err
 			}
@@ -145,7 +150,7 @@ func (m *machine) PrepareBoot(ctx context.Context, b agentapi.Boot, report agent
 	case "poweroff":
 		return m.leave("power off", early.PowerOff), nil
 	case "kexec":
-		device, err := find(ctx, b.Disk)
+		device, err := m.find(ctx, b.Disk)
 		if err != nil {
 			return nil, err
 		}

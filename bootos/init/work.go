@@ -12,6 +12,7 @@ import (
 
 	"github.com/project-loda/loda/bootos/agent"
 	"github.com/project-loda/loda/bootos/early"
+	"github.com/project-loda/loda/bootos/modules"
 	"github.com/project-loda/loda/dhcp"
 	"github.com/project-loda/loda/hw"
 	"github.com/project-loda/loda/loda/agentapi"
@@ -38,8 +39,8 @@ func run(ctx context.Context, o options, console *early.Console) error {
 	if err != nil {
 		return err
 	}
-	loadDrivers(ctx, cmdline, console)
-
+	// The network starts at once, and takes the first interface whose driver is there.
+	hardware := loadDrivers(ctx, cmdline, console)
 	network := &early.Network{VendorClass: dhcp.VendorClassBootOS, Say: func(text string) { console.Say("network", text) }}
 	if s, ok := cmdline.Get("BOOTIF"); ok {
 		if network.BootMAC, err = early.ParseBootIF(s); err != nil {
@@ -65,8 +66,6 @@ func run(ctx context.Context, o options, console *early.Console) error {
 		<-stopped
 	}()
 
-	// The firmware's tables are read while the DHCP server thinks.
-	identity := readIdentity(ctx, console)
 	client, token, err := newClient(cmdline)
 	if err != nil {
 		return err
@@ -76,7 +75,11 @@ func run(ctx context.Context, o options, console *early.Console) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	m := &machine{console: console}
+	// So that all MAC addresses are known. A RAID controller that takes a minute is only waited for when its disks are
+	// wanted.
+	hardware.wait(ctx, hardware.drivers, driversFirst)
+	identity := readIdentity(ctx, console)
+	m := &machine{console: console, hardware: hardware}
 	err = agent.New(agent.Config{Client: client, Token: token, Identity: identity, Machine: m, Console: console,
 		Version: o.Version, Uptime: early.Uptime}).Run(ctx)
 	switch {
@@ -88,27 +91,57 @@ func run(ctx context.Context, o options, console *early.Console) error {
 	return err
 }
 
-func loadDrivers(ctx context.Context, cmdline early.Cmdline, console *early.Console) {
+// hardware is the search for drivers. Its channels are closed when a part of it is done.
+type hardware struct{ drivers, all chan struct{} }
+
+const (
+	// driversFirst is how long the session waits for drivers.
+	driversFirst = 10 * time.Second
+	// driversMost is how long a look at the hardware waits for them.
+	driversMost = 2 * time.Minute
+)
+
+func (h *hardware) wait(ctx context.Context, part chan struct{}, most time.Duration) {
+	select {
+	case <-part:
+	case <-ctx.Done():
+	case <-time.After(most):
+	}
+}
+
+// loadDrivers starts to load what the devices want, and goes on in the background.
+func loadDrivers(ctx context.Context, cmdline early.Cmdline, console *early.Console) *hardware {
+	h := &hardware{drivers: make(chan struct{}), all: make(chan struct{})}
+	go func() {
+		defer close(h.all)
+		loader, ok := loadWanted(ctx, cmdline, console)
+		close(h.drivers)
+		if !ok {
+			return
+		}
+		// A management controller has nothing that would ask for its driver, and may take seconds to answer.
+		for _, name := range []string{"ipmi_si", "ipmi_devintf"} {
+			_ = loader.Load(name) // no controller, or a kernel for virtual machines
+		}
+	}()
+	return h
+}
+
+func loadWanted(ctx context.Context, cmdline early.Cmdline, console *early.Console) (*modules.Loader, bool) {
 	loader, err := early.NewLoader(cmdline)
 	if err != nil {
 		console.Say("drivers", fmt.Sprintf("none can be loaded: %v", err))
-		return
+		return nil, false
 	}
 	loaded, devices, err := early.Drivers(ctx, loader)
 	console.Say("drivers", fmt.Sprintf("%d drivers for %d kinds of devices", loaded, devices))
 	if err != nil {
 		console.Say("drivers", err.Error())
 	}
-	// The management controller's interface has no hardware of its own that would ask for it. It may take seconds, and
-	// nobody waits for it yet.
-	go func() {
-		for _, name := range []string{"ipmi_si", "ipmi_devintf"} {
-			_ = loader.Load(name) // no controller, or a kernel for virtual machines
-		}
-	}()
 	if err := early.MountEFIVars(); err != nil {
 		console.Say("efi", err.Error())
 	}
+	return loader, true
 }
 
 func readIdentity(ctx context.Context, console *early.Console) agent.Identity {

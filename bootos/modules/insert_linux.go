@@ -2,19 +2,32 @@ package modules
 
 import (
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
 
-// Insert puts a module file into the running kernel (finit_module(2)).
+// Insert puts a module file, packed or not, into the running kernel.
 func Insert(file, params string) error {
+	err := insert(file, params)
+	if err != nil {
+		return &os.PathError{Op: "load", Path: file, Err: err}
+	}
+	return nil
+}
+
+func insert(file, params string) error {
+	if filepath.Ext(file) != ".ko" {
+		image, err := readFile(file)
+		if err != nil {
+			return err
+		}
+		return unix.InitModule(image, params)
+	}
 	f, err := os.Open(file)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if err := unix.FinitModule(int(f.Fd()), params, 0); err != nil {
-		return &os.PathError{Op: "load", Path: file, Err: err}
-	}
-	return nil
+	return unix.FinitModule(int(f.Fd()), params, 0)
 }

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
 )
 
@@ -33,7 +34,8 @@ type pattern struct{ glob, module string }
 // Module is a module file in a [Tree].
 type Module struct {
 	Info
-	// File is where it is on this host, Path where it goes below lib/modules/RELEASE, not compressed.
+	// File is where it is on this host, Path where it goes below lib/modules/RELEASE. File may be compressed (.xz, .zst);
+	// Path ends in .ko unless somebody appends to it who compresses what [Module.Read] returns.
 	File, Path string
 }
 
@@ -76,7 +78,7 @@ func OpenTree(dir string) (*Tree, error) {
 		if err != nil {
 			return err
 		}
-		return t.add(path, filepath.ToSlash(strings.TrimSuffix(rel, ".xz")))
+		return t.add(path, filepath.ToSlash(withoutPacking(rel)))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("modules in %s: %w", dir, err)
@@ -93,9 +95,9 @@ func OpenTree(dir string) (*Tree, error) {
 func (t *Tree) Add(files ...string) error {
 	for _, file := range files {
 		if nameOfFile(file) == "" {
-			return fmt.Errorf("%s is no kernel module: its name must end in .ko or .ko.xz", file)
+			return fmt.Errorf("%s is no kernel module: its name must end in .ko, .ko.xz or .ko.zst", file)
 		}
-		if err := t.add(file, "updates/"+strings.TrimSuffix(filepath.Base(file), ".xz")); err != nil {
+		if err := t.add(file, "updates/"+withoutPacking(filepath.Base(file))); err != nil {
 			return err
 		}
 	}
@@ -140,25 +142,50 @@ func (t *Tree) index() {
 }
 
 // Read returns the module itself, unpacked.
-func (m *Module) Read() ([]byte, error) {
-	data, err := os.ReadFile(m.File)
-	if err != nil || !strings.HasSuffix(m.File, ".xz") {
-		return data, err
-	}
-	r, err := xz.NewReader(bytes.NewReader(data))
+func (m *Module) Read() ([]byte, error) { return readFile(m.File) }
+
+// maxModule bounds what a compressed module unpacks to.
+const maxModule = 256 << 20
+
+// readFile reads a module file, unpacked.
+func readFile(file string) ([]byte, error) {
+	data, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", m.File, err)
+		return nil, err
 	}
-	data, err = io.ReadAll(r)
+	var r io.Reader
+	switch filepath.Ext(file) {
+	case ".xz":
+		r, err = xz.NewReader(bytes.NewReader(data))
+	case ".zst":
+		dec, zerr := zstd.NewReader(bytes.NewReader(data), zstd.WithDecoderConcurrency(1))
+		if zerr == nil {
+			defer dec.Close()
+		}
+		r, err = dec, zerr
+	default:
+		return data, nil
+	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", m.File, err)
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	data, err = io.ReadAll(io.LimitReader(r, maxModule+1))
+	if err == nil && len(data) > maxModule {
+		err = fmt.Errorf("unpacks to more than %d bytes", maxModule)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	return data, nil
 }
 
-// nameOfFile returns the module's name for md-mod.ko or md-mod.ko.xz, and "" for other files.
+func withoutPacking(file string) string {
+	return strings.TrimSuffix(strings.TrimSuffix(file, ".xz"), ".zst")
+}
+
+// nameOfFile returns the module's name for md-mod.ko, packed or not, and "" for other files.
 func nameOfFile(file string) string {
-	name, ok := strings.CutSuffix(strings.TrimSuffix(filepath.Base(file), ".xz"), ".ko")
+	name, ok := strings.CutSuffix(withoutPacking(filepath.Base(file)), ".ko")
 	if !ok {
 		return ""
 	}
