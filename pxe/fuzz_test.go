@@ -27,8 +27,8 @@ var grammar = []*regexp.Regexp{
 	regexp.MustCompile(`^sleep [1-9][0-9]{0,3}$`),
 	regexp.MustCompile(`^reboot \|\|( goto ask)?$`),
 	regexp.MustCompile(`^prompt --timeout [1-9][0-9]* Press a key to go on at once \|\|$`),
-	regexp.MustCompile(`^sanboot --no-describe --drive 0x80 \|\| exit$`),
-	regexp.MustCompile(`^exit 1$`),
+	regexp.MustCompile(`^sanboot --no-describe --drive 0x8[0-7] \|\|$`),
+	regexp.MustCompile(`^exit( 1)?$`),
 	regexp.MustCompile(`^iseq \$\{platform\} efi && exit 1 \|\|$`),
 }
 

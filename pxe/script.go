@@ -298,6 +298,9 @@ func renderKernel(k Kernel, c Client, maxAttempts int) (string, error) {
 	return s.String(), nil
 }
 
+// biosDrives is how many of the BIOS's disks, which it numbers from 0x80, are tried.
+const biosDrives = 8
+
 func renderLocalDisk(d LocalDisk, c Client) string {
 	s := newScript()
 	s.say(d.Message)
@@ -306,21 +309,21 @@ func renderLocalDisk(d LocalDisk, c Client) string {
 		s.line("prompt", "--timeout", strconv.FormatInt(pause.Milliseconds(), 10), "Press", "a", "key", "to",
 			"go", "on", "at", "once", "||")
 	}
-	// BIOS: returning to it (exit) makes some restart the boot order with the network; so iPXE boots the first disk
-	// itself, and returns only if there is none. UEFI: sanboot does not work in the iPXE of 2019; exit 0 counts as
-	// "booted something" and lands in the firmware's setup, exit 1 goes on in the boot order.
-	const (
-		bios = "sanboot --no-describe --drive 0x80 || exit"
-		efi  = "exit 1"
-	)
+	// UEFI: sanboot does not work in the iPXE of 2019; exit 0 counts as "booted something" and lands in the firmware's
+	// setup, exit 1 goes on in the boot order.
 	switch c.Platform {
 	case BIOS:
-		s.line(bios)
 	case EFI:
-		s.line(efi)
+		s.line("exit 1")
+		return s.String()
 	default:
-		s.line("iseq ${platform} efi && " + efi + " ||")
-		s.line(bios)
+		s.line("iseq ${platform} efi && exit 1 ||")
 	}
+	// BIOS: returning to it (exit) makes some restart the boot order with the network; so iPXE boots a disk itself. The
+	// system may be on any disk of the machine: one without a boot sector fails and the next is tried.
+	for drive := range biosDrives {
+		s.line("sanboot", "--no-describe", "--drive", fmt.Sprintf("%#x", 0x80+drive), "||")
+	}
+	s.line("exit")
 	return s.String()
 }
