@@ -88,8 +88,8 @@ type Kernel struct {
 	Message string
 }
 
-// LocalDisk leaves the network boot: BIOS boots the first disk that can boot, UEFI goes on with the next entry of its boot order.
-// It is also the answer to a machine that has no business here.
+// LocalDisk leaves the network boot: BIOS boots the first disk that can boot, UEFI goes on with the next entry of its
+// boot order. It is also the answer to a machine that has no business here.
 type LocalDisk struct {
 	// Message is shown on the console first, such as the reason why the machine is refused; may be empty.
 	Message string
