@@ -295,11 +295,12 @@ func (in *Installer) expire(ctx context.Context, inst inventory.Installation) er
 	return err
 }
 
-// newID is sortable by time and safe in URLs: 48 bits of milliseconds and 56 of randomness.
+// newID is sortable by time and safe in URLs: 56 bits of microseconds, so that the installations of one machine are in
+// order however fast a program cancels and opens them, and 48 of randomness.
 func newID(now time.Time) string {
 	var b [13]byte
-	binary.BigEndian.PutUint64(b[:8], uint64(now.UnixMilli())<<16)
-	rand.Read(b[6:])
+	binary.BigEndian.PutUint64(b[:8], uint64(now.UnixMicro())<<8)
+	rand.Read(b[7:])
 	return strings.ToLower(base32.HexEncoding.WithPadding(base32.NoPadding).EncodeToString(b[:]))
 }
 

@@ -11,6 +11,9 @@ import (
 	"github.com/project-loda/loda/loda"
 )
 
+// Version of the API, of which the paths carry the first number. It changes with the API and not with each build.
+const Version = "1.0.0"
+
 // Role says what a token may do. Each includes the ones before it.
 type Role string
 

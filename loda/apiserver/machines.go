@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -205,8 +206,11 @@ func (s *server) deleteMachine(ctx context.Context, in *MachinePath) (*struct{},
 	if err != nil {
 		return nil, err
 	}
-	if inst, err := s.store.OpenInstallation(ctx, serial); err == nil {
+	switch inst, err := s.store.OpenInstallation(ctx, serial); {
+	case err == nil:
 		return nil, huma.Error409Conflict("machine " + string(serial) + " has an open installation (" + string(inst.State) + "); cancel it first")
+	case !errors.Is(err, inventory.ErrNotFound):
+		return nil, s.fail(err)
 	}
 	if err := s.store.DeleteMachine(ctx, serial); err != nil {
 		return nil, s.fail(named(err, serial))
@@ -214,11 +218,17 @@ func (s *server) deleteMachine(ctx context.Context, in *MachinePath) (*struct{},
 	return nil, s.fail(s.store.AppendEvents(ctx, inventory.Event{Serial: serial, Kind: inventory.KindAudit, Message: "machine deleted, by " + by(ctx)}))
 }
 
+// importTime bounds one import.
+const importTime = 5 * time.Minute
+
 func (s *server) importMachines(ctx context.Context, in *struct {
 	DryRun  bool   `query:"dry_run" doc:"check everything, store nothing"`
 	Install bool   `query:"install" doc:"open an installation for every machine"`
 	RawBody []byte `contentType:"text/csv"`
 }) (*body[api.ImportResult], error) {
+	// A caller that hangs up does not leave half of the installations unopened.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), importTime)
+	defer cancel()
 	res, err := s.Installer.Import(ctx, bytes.NewReader(in.RawBody), loda.ImportOptions{DryRun: in.DryRun, Install: in.Install, By: by(ctx)})
 	if err != nil {
 		return nil, s.fail(err)
@@ -243,7 +253,7 @@ func (s *server) install(ctx context.Context, in *struct {
 
 func (s *server) listInstallations(ctx context.Context, in *struct {
 	Serial string `query:"serial"`
-	State  string `query:"state"`
+	State  string `query:"state" enum:"held,queued,netbooting,detecting,comparing,configuring,installing,finishing,installed,failed,quarantined,canceled"`
 	After  string `query:"after" doc:"next of the previous page"`
 	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"100"`
 }) (*body[api.InstallationPage], error) {
@@ -283,27 +293,14 @@ func (s *server) getInstallation(ctx context.Context, in *struct {
 }
 
 func (s *server) timeline(ctx context.Context, in *struct {
-	Machine string `path:"machine" maxLength:"64" doc:"serial number, or MAC with colons"`
+	Machine string `path:"machine" maxLength:"64" doc:"serial number, or MAC"`
 	After   int64  `query:"after" doc:"next of the previous page"`
 	Limit   int    `query:"limit" minimum:"1" maximum:"1000" default:"100"`
 	Latest  bool   `query:"latest" doc:"the last events instead of those after"`
 }) (*body[api.EventPage], error) {
-	f := inventory.EventFilter{After: in.After, Limit: in.Limit, Latest: in.Latest}
-	var events []inventory.Event
-	if mac, err := inventory.ParseMAC(in.Machine); err == nil {
-		// A machine that was refused has no record; its MAC is all that is known of it.
-		f.MACs = []inventory.MAC{mac}
-		if events, err = s.store.Events(ctx, f); err != nil {
-			return nil, s.fail(err)
-		}
-	} else {
-		serial, err := MachinePath{in.Machine}.parse()
-		if err != nil {
-			return nil, err
-		}
-		if events, err = s.Installer.Timeline(ctx, serial, f); err != nil {
-			return nil, s.fail(err)
-		}
+	events, err := s.eventsOf(ctx, in.Machine, inventory.EventFilter{After: in.After, Limit: in.Limit, Latest: in.Latest})
+	if err != nil {
+		return nil, s.fail(err)
 	}
 	page := api.EventPage{Items: events, Next: in.After}
 	if page.Items == nil {
@@ -313,6 +310,26 @@ func (s *server) timeline(ctx context.Context, in *struct {
 		page.Next = events[n-1].ID
 	}
 	return &body[api.EventPage]{page}, nil
+}
+
+// eventsOf finds a machine by what it is called. Twelve hexadecimal digits can be a MAC, and some vendor's serial
+// number: that of a machine comes first.
+func (s *server) eventsOf(ctx context.Context, machine string, f inventory.EventFilter) ([]inventory.Event, error) {
+	serial, serialErr := MachinePath{machine}.parse()
+	if serialErr == nil {
+		events, err := s.Installer.Timeline(ctx, serial, f)
+		if !errors.Is(err, inventory.ErrNotFound) {
+			return events, err
+		}
+		serialErr = err
+	}
+	mac, err := inventory.ParseMAC(machine)
+	if err != nil {
+		return nil, serialErr
+	}
+	// A machine that was refused has no record; its MAC is all that is known of it.
+	f.MACs = []inventory.MAC{mac}
+	return s.store.Events(ctx, f)
 }
 
 func named(err error, serial inventory.Serial) error {

@@ -1,11 +1,13 @@
 // Package apiserver serves the operators' API (package api) and the agents' protocol (package agentapi) of a site over
-// HTTP. Nothing in it is open without a token but /healthz: agents exchange a one-time boot token, everyone else
-// shows a bearer token with a role.
+// HTTP. Nothing in it is open without a token but /healthz and the description of the API (/openapi.json and .yaml,
+// which are the same at every site): agents exchange a one-time boot token, everyone else shows a bearer token with a
+// role.
 package apiserver
 
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net/http"
@@ -54,12 +56,41 @@ func New(c Config) http.Handler {
 	}
 	s.agentRoutes(mux)
 	s.operatorAPI(mux)
-	return http.MaxBytesHandler(mux, 16<<20)
+	return http.MaxBytesHandler(timeBodies(mux), 16<<20)
 }
 
-// OpenAPI returns the description of the operators' API, OpenAPI 3.1 as YAML.
-func OpenAPI(version string) ([]byte, error) {
-	s := &server{Config: Config{Version: version}}
+// bodyTime bounds how long a body may take to arrive: 8 MB of CSV over a slow line.
+var bodyTime = time.Minute
+
+// timeBodies keeps a client that sends its body by the byte from holding a connection for ever. The deadline ends with
+// the body: one that passed later would end the request's context in the middle of its work.
+func timeBodies(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Body != nil && r.Body != http.NoBody {
+			control := http.NewResponseController(w)
+			_ = control.SetReadDeadline(time.Now().Add(bodyTime)) // a recorder in a test has none
+			r.Body = &timedBody{r.Body, control}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+type timedBody struct {
+	io.ReadCloser
+	control *http.ResponseController
+}
+
+func (b *timedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if errors.Is(err, io.EOF) {
+		_ = b.control.SetReadDeadline(time.Time{})
+	}
+	return n, err
+}
+
+// OpenAPI returns the description of the operators' API, OpenAPI 3.1 as YAML. It is docs/openapi.yaml.
+func OpenAPI() ([]byte, error) {
+	s := &server{}
 	return s.operatorAPI(http.NewServeMux()).OpenAPI().YAML()
 }
 
@@ -139,12 +170,14 @@ const bearer = "bearer"
 
 // operatorAPI registers all operations; the document is generated from the same types.
 func (s *server) operatorAPI(mux *http.ServeMux) huma.API {
-	config := huma.DefaultConfig("Loda", s.Version)
+	config := huma.DefaultConfig("Loda", api.Version)
 	config.Info.Description = "Machines, installations, timelines, images and tokens of one site. Every call needs a bearer token; " +
 		"its role stands in the security requirement of each operation (viewer, operator, admin)."
 	config.DocsPath = ""     // the page loads scripts from elsewhere
 	config.CreateHooks = nil // no $schema in every answer
 	config.OpenAPIPath = "/openapi"
+	config.SchemasPath = ""                    // they are in the document
+	config.RejectUnknownQueryParameters = true // ?dryrun=1 must not import for real
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{bearer: {Type: "http", Scheme: "bearer"}}
 	a := humago.New(mux, config)
 	a.UseMiddleware(func(ctx huma.Context, next func(huma.Context)) {
@@ -170,7 +203,7 @@ func (s *server) operatorAPI(mux *http.ServeMux) huma.API {
 // operation describes one call; role is what it needs.
 func operation(method, path, id string, role api.Role, summary string) huma.Operation {
 	return huma.Operation{Method: method, Path: path, OperationID: id, Summary: summary,
-		Security: []map[string][]string{{bearer: {string(role)}}}, MaxBodyBytes: 12 << 20}
+		Security: []map[string][]string{{bearer: {string(role)}}}, MaxBodyBytes: 12 << 20, BodyReadTimeout: bodyTime}
 }
 
 // fail maps an error of the packages below to an HTTP status, in this one place.
@@ -186,18 +219,15 @@ func (s *server) fail(err error) error {
 	case errors.As(err, &cells):
 		details := make([]error, len(cells))
 		for i, c := range cells {
-			location := ""
-			if c.Line > 0 {
-				location = c.Error()[:strings.Index(c.Error(), ": ")]
-			}
-			details[i] = &huma.ErrorDetail{Message: c.Message, Location: location}
+			details[i] = &huma.ErrorDetail{Message: c.Message, Location: strings.TrimSuffix(strings.TrimSuffix(c.Error(), c.Message), ": ")}
 		}
 		return huma.Error422UnprocessableEntity("nothing was imported", details...)
 	case errors.As(err, &conflict), errors.Is(err, loda.ErrTransition):
 		return huma.Error409Conflict(err.Error())
 	case errors.Is(err, inventory.ErrNotFound):
 		return huma.Error404NotFound(err.Error())
-	case errors.Is(err, loda.ErrNoProfile), errors.Is(err, image.ErrNotFound), errors.Is(err, loda.ErrRefused):
+	case errors.Is(err, loda.ErrNoProfile), errors.Is(err, image.ErrNotFound), errors.Is(err, image.ErrInvalid),
+		errors.Is(err, loda.ErrRefused):
 		return huma.Error422UnprocessableEntity(err.Error())
 	case errors.Is(err, inventory.ErrFull):
 		return huma.NewError(http.StatusInsufficientStorage, err.Error())

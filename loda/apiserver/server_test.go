@@ -110,7 +110,7 @@ func (d *desk) call(method, path, token string, body io.Reader) *http.Response {
 // operations reads every operation and the role that it needs from the generated document, so that a new one cannot
 // be forgotten here.
 func operations(t *testing.T) (all []struct{ method, path, role string }) {
-	doc, err := apiserver.OpenAPI("test")
+	doc, err := apiserver.OpenAPI()
 	require.NoError(t, err)
 	var spec struct {
 		OpenAPI string `yaml:"openapi"`
