@@ -116,9 +116,7 @@ func parseBLS(text string, vars map[string]string) (bootEntry, error) {
 		case "linux":
 			e.kernel = value
 		case "initrd":
-			for _, f := range strings.Fields(expand(value, vars)) {
-				e.initrds = append(e.initrds, f)
-			}
+			e.initrds = append(e.initrds, strings.Fields(expand(value, vars))...)
 		case "options":
 			options = append(options, expand(value, vars))
 		}

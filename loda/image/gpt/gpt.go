@@ -269,7 +269,7 @@ func Read(r io.ReaderAt, sectorSize int) (*Table, error) {
 	}
 	// The bound keeps every product below in 63 bits.
 	const maxSectors = 1 << 50
-	if t.Sectors < 4 || t.Sectors > maxSectors || t.LastUsable >= maxSectors {
+	if t.Sectors < 4 || t.Sectors > maxSectors || t.FirstUsable >= maxSectors || t.LastUsable >= maxSectors {
 		return nil, fmt.Errorf("partition table's backup in sector %d makes no sense", t.Sectors-1)
 	}
 	if t.entriesLBA < 2 || t.entriesLBA > t.FirstUsable {

@@ -316,11 +316,10 @@ func configure(l netlink.Link, ack *dhcpv4.DHCPv4) error {
 	if err := netlink.AddrReplace(l, addr); err != nil {
 		return fmt.Errorf("%s: address %v: %w", l.Attrs().Name, addr, err)
 	}
-	for _, gateway := range ack.Router() {
-		if err := netlink.RouteReplace(&netlink.Route{LinkIndex: l.Attrs().Index, Gw: gateway}); err != nil {
-			return fmt.Errorf("%s: route by %v: %w", l.Attrs().Name, gateway, err)
+	if gateways := ack.Router(); len(gateways) > 0 {
+		if err := netlink.RouteReplace(&netlink.Route{LinkIndex: l.Attrs().Index, Gw: gateways[0]}); err != nil {
+			return fmt.Errorf("%s: route by %v: %w", l.Attrs().Name, gateways[0], err)
 		}
-		break
 	}
 	say("%s has %v", l.Attrs().Name, addr.IPNet)
 	return nil
