@@ -24,7 +24,8 @@ type Base struct {
 	Boot string
 }
 
-// OpenSession exchanges a one-time boot token for a session. It is refused, with an alarm in the timeline, when the
+// OpenSession exchanges a one-time boot token for a session. The same request may be repeated, since its answer may be
+// lost; then the session that it opened before is replaced. It is refused, with an alarm in the timeline, when the
 // token was used before, has expired, or was made for another machine. from is the peer's address.
 func (in *Installer) OpenSession(ctx context.Context, req agentapi.SessionRequest, from string) (*agentapi.Session, error) {
 	id, ok := trust.Prefix(req.Token)
@@ -47,7 +48,7 @@ func (in *Installer) OpenSession(ctx context.Context, req agentapi.SessionReques
 		if refusal != "" {
 			return []inventory.Event{event(inst, inventory.KindAlarm, now, nil, "boot token from %s refused: %s", from, refusal)}, nil
 		}
-		token.UsedAt = now
+		token.UsedAt, token.NonceHash = now, trust.Hash(req.Nonce)
 		// The others were for the same boot (iPXE repeats a request whose answer was lost) or for one that is over, and
 		// went over the network in the clear: nobody needs them any more.
 		plan.Tokens = slices.DeleteFunc(plan.Tokens, func(t BootToken) bool { return t.UsedAt.IsZero() })
@@ -86,7 +87,7 @@ func refuseToken(inst *inventory.Installation, token *BootToken, req agentapi.Se
 		return fmt.Sprintf("its installation is %s", inst.State)
 	case token == nil:
 		return "it was never issued, or newer ones replaced it"
-	case !token.UsedAt.IsZero():
+	case !token.UsedAt.IsZero() && (req.Nonce == "" || !trust.Matches(req.Nonce, token.NonceHash)):
 		return fmt.Sprintf("it was used before, at %s", token.UsedAt.UTC().Format(time.RFC3339))
 	case now.Sub(token.IssuedAt) > tokenLife:
 		return fmt.Sprintf("it expired: issued at %s, good for %s", token.IssuedAt.UTC().Format(time.RFC3339), tokenLife)
@@ -352,7 +353,13 @@ func (in *Installer) FinishAction(ctx context.Context, id, action string, r agen
 				reason = "the agent gave no reason"
 			}
 			broke, err := Transition(inst, Broke, p.Title+": "+reason, now, in.deadlines)
-			return append(back, broke...), err
+			if err != nil || !r.Retryable || plan.Again >= maxAgain {
+				return append(back, broke...), err
+			}
+			plan.Again++
+			plan.startOver()
+			again, err := Transition(inst, RetryAsked, fmt.Sprintf("by itself, %d of %d", plan.Again, maxAgain), now, in.deadlines)
+			return slices.Concat(back, broke, again), err
 		}
 		events := append(back, event(inst, inventory.KindAction, now, kept.Data, "done in %.1f s: %s", r.Seconds, p.Title))
 		more, err := in.advance(inst, plan, p.Kind, facts, now)

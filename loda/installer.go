@@ -196,6 +196,7 @@ func (in *Installer) decide(ctx context.Context, serial inventory.Serial, trigge
 		if repinned != nil {
 			plan.Profile, plan.Image = repinned.Profile, repinned.Image
 			plan.startOver()
+			plan.Again = 0
 		}
 		if trigger == CancelAsked {
 			plan.Session = nil

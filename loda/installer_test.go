@@ -253,6 +253,21 @@ func TestBootTokenIsGoodOnceForItsMachineAndATime(t *testing.T) {
 		require.Contains(t, b.alarms(inventory.EventFilter{Serial: serial})[0], "used before")
 		b.next(s) // the session that it opened goes on
 	})
+	t.Run("a request that is repeated because its answer was lost", func(t *testing.T) {
+		b := newBench(t)
+		b.load(oneMachine, true)
+		req := agentapi.SessionRequest{Token: b.boot("SN-0001", mac).Token, Nonce: "only the agent knows", Serial: "SN-0001"}
+		lost, err := b.OpenSession(t.Context(), req, "10.77.0.30")
+		require.NoError(t, err)
+		s, err := b.OpenSession(t.Context(), req, "10.77.0.30")
+		require.NoError(t, err)
+		b.next(s)
+		_, err = b.CheckSession(t.Context(), lost.Secret)
+		require.ErrorIs(t, err, loda.ErrRefused)
+		req.Nonce = "a guess"
+		_, err = b.OpenSession(t.Context(), req, "10.77.0.99")
+		require.ErrorContains(t, err, "used before")
+	})
 	t.Run("a token of another machine", func(t *testing.T) {
 		b := newBench(t)
 		b.load(oneMachine, true)
@@ -323,6 +338,25 @@ func TestFailureWaitsInBootOSUntilRetried(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 2, inst.Attempt)
 	require.Equal(t, agentapi.ActionDetect, b.next(s).Kind, "it goes on without another netboot")
+}
+
+func TestBrokenTransferIsTriedAgainByItselfAFewTimes(t *testing.T) {
+	b := newBench(t)
+	b.load(oneMachine, true)
+	s, a := b.install()
+	for range 3 {
+		b.finish(s, a, agentapi.Result{Error: "the transfer broke", Retryable: true})
+		b.requireState(inventory.Queued)
+		detect := b.next(s)
+		b.finish(s, detect, agentapi.Result{OK: true, Data: facts(t, "SN-0001")})
+		a = b.next(s)
+		require.Equal(t, agentapi.ActionInstallImage, a.Kind)
+	}
+	b.finish(s, a, agentapi.Result{Error: "the transfer broke", Retryable: true})
+	require.Contains(t, b.requireState(inventory.Failed), "the transfer broke")
+	inst, err := b.Retry(t.Context(), serial, "test")
+	require.NoError(t, err)
+	require.Equal(t, 5, inst.Attempt)
 }
 
 func TestRetryWakesTheAgentsLongPoll(t *testing.T) {

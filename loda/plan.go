@@ -32,6 +32,8 @@ type Plan struct {
 	FirstBootHash string `json:"first_boot_hash,omitempty"`
 	// OnDisk is when the operating system was on disk, verified. Zero: never in this attempt.
 	OnDisk time.Time `json:"on_disk,omitzero"`
+	// Again counts the attempts that began by themselves since a person last asked for one.
+	Again int `json:"again,omitempty"`
 	// FirstBoot is what the installed system reported.
 	FirstBoot *agentapi.Installed `json:"first_boot,omitempty"`
 }
@@ -43,6 +45,8 @@ type BootToken struct {
 	// To is the address that asked for the script.
 	To     string    `json:"to,omitempty"`
 	UsedAt time.Time `json:"used_at,omitzero"`
+	// NonceHash is of the nonce that it was used with.
+	NonceHash string `json:"nonce_hash,omitempty"`
 }
 
 // AgentSession is an agent that exchanged its token.
@@ -69,6 +73,9 @@ const (
 	// recognised when somebody replays it.
 	maxTokens = 8
 )
+
+// maxAgain is how often an installation begins anew by itself after what may pass by itself: a broken transfer.
+const maxAgain = 3
 
 func planOf(inst *inventory.Installation) (*Plan, error) {
 	var p Plan

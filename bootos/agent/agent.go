@@ -16,10 +16,11 @@ package agent
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
+	mathrand "math/rand/v2"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -163,7 +164,7 @@ func (a *Agent) Run(ctx context.Context) error {
 
 // open exchanges the token for a session.
 func (a *Agent) open(ctx context.Context) error {
-	req := agentapi.SessionRequest{Token: a.Token, Serial: a.Identity.Serial, UUID: a.Identity.UUID,
+	req := agentapi.SessionRequest{Token: a.Token, Nonce: rand.Text(), Serial: a.Identity.Serial, UUID: a.Identity.UUID,
 		MACs: a.Identity.MACs, Version: a.Version, Uptime: a.Uptime().Seconds()}
 	err := a.retry(ctx, "open a session", func(ctx context.Context) error {
 		s, err := a.Client.Exchange(ctx, req)
@@ -429,7 +430,7 @@ func (a *Agent) retry(ctx context.Context, what string, call func(context.Contex
 			a.Console.Say("server", fmt.Sprintf("%s: %v; trying again", what, err))
 			said = time.Now()
 		}
-		if !pause(ctx, backoff/2+rand.N(backoff)) {
+		if !pause(ctx, backoff/2+mathrand.N(backoff)) {
 			return context.Cause(ctx)
 		}
 	}

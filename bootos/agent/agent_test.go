@@ -314,6 +314,9 @@ func TestAMachineIsDetectedInstalledAndLeavesAfterItsResultIsKnown(t *testing.T)
 	}}
 	s, wait, _ := d.boot(m)
 	require.NoError(t, wait())
+	require.Len(t, d.requests, 1)
+	require.NotEmpty(t, d.requests[0].Nonce)
+	d.requests[0].Nonce = ""
 	require.Equal(t, []agentapi.SessionRequest{{Token: "t", Serial: "sn-1 ", UUID: "u", MACs: []string{"52:54:00:00:00:01"},
 		Version: "v1"}}, d.requests)
 	require.JSONEq(t, `{"version":1}`, string(d.result("a1").Data))

@@ -50,7 +50,10 @@ const SeedBytes = 32 << 20
 // SessionRequest exchanges a boot token. The identity is what the agent itself read from the firmware; the server
 // refuses a token that was made for another machine.
 type SessionRequest struct {
-	Token  string   `json:"token"`
+	Token string `json:"token"`
+	// Nonce is a secret that the agent makes up once in a boot. A token is good for one nonce: an agent whose answer was
+	// lost may repeat its request, nobody else can.
+	Nonce  string   `json:"nonce"`
 	Serial string   `json:"serial"`
 	UUID   string   `json:"uuid,omitempty"`
 	MACs   []string `json:"macs"`

@@ -87,7 +87,7 @@ func TestTheSecretOfTheSessionGoesWithEveryCallAfterTheExchange(t *testing.T) {
 	require.NoError(t, c.Result(ctx, a.ID, agentapi.Result{OK: true}))
 	require.NoError(t, c.Log(ctx, []agentapi.LogLine{{Text: "x"}}))
 	require.Equal(t, []string{
-		`POST /agent/v1/session  {"token":"t","serial":"","macs":null,"version":"","uptime":0}`,
+		`POST /agent/v1/session  {"token":"t","nonce":"","serial":"","macs":null,"version":"","uptime":0}`,
 		`GET /agent/v1/action?wait=7&told=wait+1 Bearer s3cret `,
 		`POST /agent/v1/actions/a%2F1/progress Bearer s3cret {"fraction":0.5,"text":"half"}`,
 		`POST /agent/v1/actions/a%2F1/result Bearer s3cret {"ok":true,"seconds":0}`,
