@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // Files in [Options.OutDir] after a build.
@@ -19,6 +20,10 @@ const (
 // DefaultKernelPackage is Debian's kernel with the drivers of real servers. Debian's linux-image-cloud-amd64 boots
 // faster in virtual machines and has virtio drivers only.
 const DefaultKernelPackage = "linux-image-amd64"
+
+// DefaultFirmwarePackage has what Debian knows as free firmware. What most network cards want is in packages that are not
+// free, see the README.
+const DefaultFirmwarePackage = "firmware-linux-free"
 
 // Options say what goes into a bootOS. OutDir and CA are required.
 type Options struct {
@@ -40,8 +45,9 @@ type Options struct {
 	// ModuleFiles are further modules (.ko, .ko.xz or .ko.zst files, built for this kernel), such as a vendor's newer driver.
 	// A module of the same name replaces the kernel's own.
 	ModuleFiles []string
-	// Firmware are directories laid out like /lib/firmware, or Debian firmware packages (.deb files). Only files that the
-	// included modules name (modinfo's firmware field) are taken.
+	// Firmware are directories laid out like /lib/firmware, and Debian's firmware packages: .deb files, or names such as
+	// firmware-bnx2x, which are downloaded. Only files that the included modules name (modinfo's firmware field) are
+	// taken; of several, the first. nil means [DefaultFirmwarePackage] if the kernel is downloaded too.
 	Firmware []string
 
 	// Files are added to the image: path in the image to a file or directory of this host.
@@ -75,6 +81,9 @@ type Kernel struct {
 	Image   string
 	Modules string
 }
+
+// fromArchive reports whether the kernel is downloaded.
+func (k Kernel) fromArchive() bool { return k.Image == "" && !strings.HasSuffix(k.Package, ".deb") }
 
 // Result is what a build made.
 type Result struct {

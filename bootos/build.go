@@ -16,6 +16,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -101,7 +102,7 @@ func (b *build) run(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := b.unpackFirmware(ctx); err != nil {
+	if err := b.openFirmware(ctx); err != nil {
 		return nil, err
 	}
 	if err := b.add(b.modulesLayer()); err != nil {
@@ -241,23 +242,38 @@ func (b *build) selectModules(tree *modules.Tree) ([]*modules.Module, error) {
 	return tree.Resolve(names)
 }
 
-// unpackFirmware puts directories in the place of packages.
-func (b *build) unpackFirmware(ctx context.Context) error {
-	dirs := slices.Clone(b.Firmware)
-	for i, dir := range dirs {
-		if !strings.HasSuffix(dir, ".deb") {
-			if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-				return errors.Join(fmt.Errorf("firmware: %s is neither a directory nor a .deb file", dir), err)
-			}
+// firmwarePackage is the form of the names of Debian's firmware packages.
+var firmwarePackage = regexp.MustCompile(`^firmware-[a-z0-9.+-]+$`)
+
+// openFirmware puts directories in the place of packages.
+func (b *build) openFirmware(ctx context.Context) error {
+	given := b.Firmware
+	if given == nil && b.Options.Kernel.fromArchive() {
+		given = []string{DefaultFirmwarePackage}
+	}
+	b.Firmware = nil
+	for _, f := range given {
+		if info, err := os.Stat(f); err == nil && info.IsDir() {
+			b.Firmware = append(b.Firmware, f)
 			continue
 		}
-		unpacked, err := unpackDeb(ctx, dir, b.CacheDir, b.Log, "lib/firmware/")
-		if err != nil {
-			return fmt.Errorf("firmware package %s: %w", dir, err)
+		deb := f
+		switch {
+		case firmwarePackage.MatchString(f):
+			var err error
+			if deb, err = download(ctx, f, b.CacheDir, b.Log); err != nil {
+				return fmt.Errorf("firmware: %w; Debian keeps most of it in the component non-free-firmware, which apt may "+
+					"have to be told", err)
+			}
+		case !strings.HasSuffix(f, ".deb"):
+			return fmt.Errorf("firmware: %s is neither a directory nor a firmware package", f)
 		}
-		dirs[i] = filepath.Join(unpacked, "lib", "firmware")
+		unpacked, err := unpackDeb(ctx, deb, b.CacheDir, b.Log, "lib/firmware/")
+		if err != nil {
+			return fmt.Errorf("firmware package %s: %w", f, err)
+		}
+		b.Firmware = append(b.Firmware, filepath.Join(unpacked, "lib", "firmware"))
 	}
-	b.Firmware = dirs
 	return nil
 }
 
@@ -321,6 +337,11 @@ func (b *build) siteLayer() (*layer, error) {
 			return nil, err
 		}
 	}
+	for _, own := range []string{caPath, optionsPath} {
+		if _, ok := l.records[own]; ok {
+			return nil, fmt.Errorf("/%s is Loda's own: it decides whom the agent trusts and who gets a shell", own)
+		}
+	}
 	for _, plugin := range b.Plugins {
 		content, err := os.ReadFile(plugin)
 		if err != nil {
@@ -328,7 +349,6 @@ func (b *build) siteLayer() (*layer, error) {
 		}
 		l.file(path.Join(pluginDir, filepath.Base(plugin)), content, 0o755)
 	}
-	// After the user's files: these two decide whom the agent trusts and who gets a shell.
 	l.file(caPath, b.CA, 0o644)
 	options, err := json.MarshalIndent(imageOptions{Version: b.manifest.Version, Kernel: b.kernel.release,
 		EmergencyShell: b.EmergencyShell, Console: b.Console}, "", "  ")

@@ -25,7 +25,7 @@
 //
 // A driver that is missing today is one option away:
 //
-//	bootos.Options{..., Drivers: append(bootos.DefaultDrivers(), "atlantic")}
+//	bootos.Options{..., Drivers: append(bootos.DefaultDrivers(), "ena")}
 //
 // # Reproducible
 //

@@ -48,7 +48,10 @@ func openKernel(ctx context.Context, k Kernel, cache string, log *slog.Logger) (
 	deb := pkg
 	if !strings.HasSuffix(pkg, ".deb") {
 		var err error
-		if deb, err = downloadKernel(ctx, pkg, filepath.Join(cache, "deb"), log); err != nil {
+		if pkg, err = realPackage(ctx, pkg, log); err != nil {
+			return nil, err
+		}
+		if deb, err = download(ctx, pkg, cache, log); err != nil {
 			return nil, fmt.Errorf("kernel package %s: %w", pkg, err)
 		}
 	}
@@ -106,20 +109,26 @@ var uri = regexp.MustCompile(`(?m)^'[^']*' (\S+\.deb) (\d+) SHA256:([0-9a-f]{64}
 // imagePackage is a kernel package proper, other than a meta package.
 var imagePackage = regexp.MustCompile(`(?m)Depends: (linux-image-\d\S+)`)
 
-// downloadKernel gets the package with apt, whose signatures vouch for it, and returns the file.
-func downloadKernel(ctx context.Context, pkg, dir string, log *slog.Logger) (string, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
-	}
-	depends, err := run(ctx, dir, "apt-cache", "depends", pkg)
+// realPackage follows a meta package such as linux-image-amd64 to the kernel that it stands for now.
+func realPackage(ctx context.Context, pkg string, log *slog.Logger) (string, error) {
+	depends, err := run(ctx, os.TempDir(), "apt-cache", "depends", pkg)
 	if err != nil {
-		return "", fmt.Errorf("%w; does `apt-get update` help? A file of a kernel package can be given instead", err)
+		return "", fmt.Errorf("kernel package: %w; does `apt-get update` help? A kernel package's file can be given "+
+			"instead", err)
 	}
 	if m := imagePackage.FindSubmatch(depends); m != nil {
 		log.Info("kernel package leads to another", "package", pkg, "kernel", string(m[1]))
-		pkg = string(m[1])
+		return string(m[1]), nil
 	}
-	// Not in dir: apt-get prints nothing for a file that is there already.
+	return pkg, nil
+}
+
+// download gets a package with apt, whose signatures vouch for it, and returns the file.
+func download(ctx context.Context, pkg, cache string, log *slog.Logger) (string, error) {
+	dir := filepath.Join(cache, "deb")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
 	printed, err := run(ctx, os.TempDir(), "apt-get", "download", "--print-uris", pkg)
 	if err != nil {
 		return "", err
@@ -132,7 +141,7 @@ func downloadKernel(ctx context.Context, pkg, dir string, log *slog.Logger) (str
 	if got, err := digestOf(file); err == nil && got == want {
 		return file, nil
 	}
-	log.Info("download kernel package", "package", pkg, "bytes", string(m[2]))
+	log.Info("download package", "package", pkg, "bytes", string(m[2]))
 	if _, err := run(ctx, dir, "apt-get", "download", "-q", pkg); err != nil {
 		return "", err
 	}
