@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
 """Reports the first boot of this system to the lodad that installed it.
 
-Runs once, as cloud-init vendor data. It needs nothing but Python's standard library. The address, the secret and the
-certificate authority to trust are in loda.json, beside this file on the partition labelled CIDATA.
+Runs as cloud-init vendor data, at every boot until it has been heard once: cloud-init marks what it does once for an
+instance as done before it does it, so a power cut would lose the report. It needs nothing but Python's standard
+library. The address, the secret and the certificate authority to trust are in loda.json, beside this file on the
+partition labelled CIDATA.
 """
+import hashlib
 import json
 import os
 import socket
@@ -18,6 +21,7 @@ import urllib.request
 
 LIMIT = 600  # seconds of trying
 NAME = "loda.json"
+STATE = "/var/lib/loda"  # says what was reported
 
 
 def log(text):
@@ -74,8 +78,19 @@ class NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
+def finish(done, status):
+    """Remember that nothing is left to say."""
+    os.makedirs(STATE, mode=0o700, exist_ok=True)
+    with open(done, "w", encoding="ascii"):
+        pass
+    return status
+
+
 def main():
     known = settings()
+    done = os.path.join(STATE, "first-boot-" + hashlib.sha256(known["secret"].encode()).hexdigest()[:16])
+    if os.path.exists(done):
+        return 0
     # Exactly the authority of the seed: none of the system's, and nobody who happens to answer.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -94,14 +109,14 @@ def main():
             try:
                 with opener.open(request, timeout=15) as response:
                     log("first boot reported to %s: %s" % (url, response.status))
-                    return 0
+                    return finish(done, 0)
             except urllib.error.HTTPError as error:
                 with error:
                     text = error.read(500).decode(errors="replace")
                 problem = "%s: %s %s" % (url, error.code, text)
                 if error.code in (400, 401, 403, 409, 410, 422):
                     log("first boot refused by " + problem)
-                    return 1
+                    return finish(done, 1)
             except (OSError, ValueError) as error:
                 problem = "%s: %s" % (url, error)
             if problem != last:
@@ -109,7 +124,7 @@ def main():
                 last = problem
         time.sleep(wait)
         wait = min(wait * 1.7, 15)
-    log("first boot could not be reported within %d minutes: %s" % (LIMIT // 60, last))
+    log("first boot could not be reported within %d minutes, again at the next boot: %s" % (LIMIT // 60, last))
     return 1
 
 

@@ -6,7 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"mime"
+	"mime/multipart"
+	"net/mail"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -313,7 +317,9 @@ func TestSeedsPassOnExactlyWhatWasGiven(t *testing.T) {
 	require.NoError(t, yaml.Unmarshal([]byte(seed["meta-data"]), &meta))
 	require.Equal(t, map[string]any{"instance-id": "yes", "local-hostname": "a.b", "public-keys": []any{nasty, "ssh-rsa BBBB z"}}, meta)
 	require.Equal(t, user, seed["user-data"])
-	require.True(t, strings.HasPrefix(seed["vendor-data"], "#!/usr/bin/env python3\n"))
+	for _, kind := range []string{"text/x-shellscript;", "text/x-shellscript-per-boot;"} {
+		require.True(t, strings.HasPrefix(vendorScript(t, seed, kind), "#!/usr/bin/env python3\n"))
+	}
 	var first agentapi.FirstBoot
 	require.NoError(t, json.Unmarshal([]byte(seed["loda.json"]), &first))
 	require.Equal(t, c.FirstBoot, first)
@@ -350,18 +356,37 @@ func TestSeedsThatNobodyWouldUnderstandAreRefused(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// vendorScript takes the script of one kind out of the vendor data.
+func vendorScript(t *testing.T, seed map[string]string, kind string) string {
+	t.Helper()
+	message, err := mail.ReadMessage(strings.NewReader(seed["vendor-data"]))
+	require.NoError(t, err)
+	_, params, err := mime.ParseMediaType(message.Header.Get("Content-Type"))
+	require.NoError(t, err)
+	for r := multipart.NewReader(message.Body, params["boundary"]); ; {
+		part, err := r.NextPart()
+		require.NoError(t, err, "no part of type %s", kind)
+		if strings.HasPrefix(part.Header.Get("Content-Type"), kind) {
+			text, err := io.ReadAll(part)
+			require.NoError(t, err)
+			return string(text)
+		}
+	}
+}
+
 // TestTheFirstBootScriptTrustsOnlyItsOwnAuthority runs the script itself, with a mount(8) that shows a directory.
 func TestTheFirstBootScriptTrustsOnlyItsOwnAuthority(t *testing.T) {
 	need.Command(t, "python3")
 	good, other := imagetest.NewCallback(t, func(call int) int { return []int{503, 200}[min(call-1, 1)] }), imagetest.NewCallback(t, func(int) int { return 200 })
 	refusing := imagetest.NewCallback(t, func(int) int { return 403 })
 	url := func(c *imagetest.Callback) string { return strings.Replace(c.URLs[1], "10.0.2.2", "127.0.0.1", 1) }
+	state := t.TempDir() + "/state"
 	run := func(t *testing.T, first agentapi.FirstBoot) (string, error) {
 		dir := t.TempDir()
 		seed, err := image.Seed(image.SeedOptions{InstanceID: "i", FirstBoot: first})
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(dir+"/loda.json", []byte(seed["loda.json"]), 0o600))
-		require.NoError(t, os.WriteFile(dir+"/script", []byte(seed["vendor-data"]), 0o700))
+		require.NoError(t, os.WriteFile(dir+"/script", []byte(vendorScript(t, seed, "text/x-shellscript-per-boot;")), 0o700))
 		for name, text := range map[string]string{
 			"blkid": "echo /dev/seed", "umount": ":",
 			"mount": `for last; do :; done; cp ` + dir + `/loda.json "$last"; echo "$@" >>` + dir + `/mounts`,
@@ -373,6 +398,7 @@ func TestTheFirstBootScriptTrustsOnlyItsOwnAuthority(t *testing.T) {
 		require.NoError(t, err)
 		patched := strings.Replace(string(script), "os.rmdir(directory)", "pass", 1)
 		patched = strings.Replace(patched, "LIMIT = 600", "LIMIT = 3", 1)
+		patched = strings.Replace(patched, `"/var/lib/loda"`, `"`+state+`"`, 1)
 		require.NoError(t, os.WriteFile(dir+"/script", []byte(patched), 0o700))
 		cmd := exec.Command("python3", dir+"/script")
 		cmd.Env = []string{"PATH=" + dir + ":" + os.Getenv("PATH"), "TMPDIR=" + dir, "HTTPS_PROXY=http://127.0.0.1:1", "HOME=" + os.Getenv("HOME")}
@@ -394,6 +420,11 @@ func TestTheFirstBootScriptTrustsOnlyItsOwnAuthority(t *testing.T) {
 	require.Equal(t, "127.0.0.1", got.Address)
 	require.NotEmpty(t, got.Kernel)
 	require.Greater(t, got.Uptime, 0.0)
+
+	<-good.Calls
+	out, err = run(t, first)
+	require.NoError(t, err, out)
+	require.Empty(t, good.Calls, "what was heard is not said again")
 
 	first = refusing.FirstBoot
 	first.URLs = []string{url(refusing)}

@@ -7,6 +7,9 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
+	"mime/multipart"
+	"net/textproto"
 	"net/url"
 	"regexp"
 	"strings"
@@ -140,8 +143,31 @@ func Seed(o SeedOptions) (map[string]string, error) {
 		return nil, err
 	}
 	files[FirstBootFile] = string(text) + "\n"
-	files["vendor-data"] = firstBootScript
-	return files, nil
+	files["vendor-data"], err = vendorData()
+	return files, err
+}
+
+// vendorData has the script twice: as what runs once for an instance, which every cloud-init knows, and as what runs at
+// every boot, which those since 21.4 know. The script itself sees to it that it reports once.
+func vendorData() (string, error) {
+	var b strings.Builder
+	w := multipart.NewWriter(&b)
+	if err := w.SetBoundary("loda-first-boot"); err != nil {
+		return "", err
+	}
+	fmt.Fprintf(&b, "Content-Type: multipart/mixed; boundary=\"%s\"\nMIME-Version: 1.0\n\n", w.Boundary())
+	for _, kind := range []string{"x-shellscript", "x-shellscript-per-boot"} {
+		part, err := w.CreatePart(textproto.MIMEHeader{"Content-Type": {"text/" + kind + `; charset="us-ascii"`}, "MIME-Version": {"1.0"},
+			"Content-Disposition": {`attachment; filename="loda-first-boot"`}})
+		if err != nil {
+			return "", err
+		}
+		if _, err := io.WriteString(part, firstBootScript); err != nil {
+			return "", err
+		}
+	}
+	err := w.Close()
+	return strings.ReplaceAll(b.String(), "\r\n", "\n"), err
 }
 
 func checkFirstBoot(f agentapi.FirstBoot) error {
