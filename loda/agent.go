@@ -248,7 +248,8 @@ func (in *Installer) action(inst *inventory.Installation, plan *Plan, p *Planned
 		plan.FirstBootHash = trust.Hash(secret)
 		seed, err := image.Seed(image.SeedOptions{
 			Hostname: HostnameOf(m), InstanceID: inst.ID, SSHKeys: plan.Profile.SSHKeys, UserData: plan.Profile.UserData,
-			FirstBoot: agentapi.FirstBoot{URLs: []string{base.API + agentapi.PathInstalled}, Secret: secret, CA: string(in.ca)},
+			BuiltinDHCP: plan.Image.BuiltinDHCP,
+			FirstBoot:   agentapi.FirstBoot{URLs: []string{base.API + agentapi.PathInstalled}, Secret: secret, CA: string(in.ca)},
 		})
 		if err != nil {
 			return nil, fmt.Errorf("installation %s: seed: %w", inst.ID, err)

@@ -433,7 +433,7 @@ func TestTheFirstBootScriptTrustsOnlyItsOwnAuthority(t *testing.T) {
 	require.Contains(t, out, "refused by")
 	require.Len(t, refusing.Calls, 1, "asking again changes nothing")
 
-	first.URLs = []string{"https://127.0.0.1:1/x"}
+	first.URLs, first.Secret = []string{"https://127.0.0.1:1/x"}, "nobody heard this one"
 	out, err = run(t, first)
 	require.Error(t, err)
 	require.Contains(t, out, "could not be reported")
