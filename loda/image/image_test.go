@@ -427,7 +427,7 @@ func TestTheFirstBootScriptTrustsOnlyItsOwnAuthority(t *testing.T) {
 	require.Empty(t, good.Calls, "what was heard is not said again")
 
 	first = refusing.FirstBoot
-	first.URLs = []string{url(refusing)}
+	first.URLs, first.Secret = []string{url(refusing)}, "of another system"
 	out, err = run(t, first)
 	require.Error(t, err)
 	require.Contains(t, out, "refused by")
