@@ -28,6 +28,10 @@ type Network struct {
 	VendorClass string
 	// Up is called with each new address.
 	Up func(Address)
+
+	// links lists the interfaces, and resolv is the resolver's file, where a test has others.
+	links  func() ([]netlink.Link, error)
+	resolv string
 }
 
 // Address is what a DHCP server gave.
@@ -63,7 +67,7 @@ func (n *Network) Run(ctx context.Context) error {
 		if err != nil {
 			continue // acquire ends without success only with the context
 		}
-		addr, err := l.configure()
+		addr, err := l.configure(n.resolvConf())
 		if err != nil {
 			n.Say(fmt.Sprintf("%s: the address cannot be set: %v", l.link.Attrs().Name, err))
 			sleep(ctx, 5*time.Second)
@@ -77,6 +81,20 @@ func (n *Network) Run(ctx context.Context) error {
 		}
 	}
 	return ctx.Err()
+}
+
+func (n *Network) interfaces() ([]netlink.Link, error) {
+	if n.links != nil {
+		return n.links()
+	}
+	return physical()
+}
+
+func (n *Network) resolvConf() string {
+	if n.resolv != "" {
+		return n.resolv
+	}
+	return "/etc/resolv.conf"
 }
 
 // lease is a lease on a link.
@@ -100,7 +118,7 @@ func (n *Network) acquire(ctx context.Context) (*lease, error) {
 	start := time.Now()
 	said, saidAt := "", time.Time{}
 	for {
-		links, err := physical()
+		links, err := n.interfaces()
 		if err != nil {
 			n.Say(fmt.Sprintf("list interfaces: %v", err))
 		}
@@ -194,7 +212,7 @@ func (n *Network) modifiers(link netlink.Link) []dhcpv4.Modifier {
 }
 
 // configure gives the interface what the lease says.
-func (l *lease) configure() (Address, error) {
+func (l *lease) configure(resolvConf string) (Address, error) {
 	ack, attrs := l.ACK, l.link.Attrs()
 	mask := ack.SubnetMask()
 	if mask == nil {
@@ -237,7 +255,7 @@ func (l *lease) configure() (Address, error) {
 	for _, d := range a.DNS {
 		fmt.Fprintf(&resolv, "nameserver %s\n", d)
 	}
-	return a, os.WriteFile("/etc/resolv.conf", []byte(resolv.String()), 0o644)
+	return a, os.WriteFile(resolvConf, []byte(resolv.String()), 0o644)
 }
 
 func (l *lease) remove() {
