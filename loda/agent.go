@@ -232,8 +232,12 @@ func (in *Installer) nextAction(ctx context.Context, id, secret string, base Bas
 			events = append(events, event(inst, inventory.KindAction, now, nil, "agent told to %s", p.Title))
 		}
 		p.GivenAt = now
-		action, err = in.action(inst, plan, p, m, base)
-		return events, err
+		if action, err = in.action(inst, plan, p, m, base); err != nil {
+			// Asking again would not help, and the machine's silence would be all that anyone sees.
+			broke, terr := Transition(inst, Broke, p.Title+": "+err.Error(), now, in.deadlines)
+			return append(events, broke...), terr
+		}
+		return events, nil
 	})
 	return action, err
 }
@@ -252,7 +256,7 @@ func (in *Installer) action(inst *inventory.Installation, plan *Plan, p *Planned
 			FirstBoot:   agentapi.FirstBoot{URLs: []string{base.API + agentapi.PathInstalled}, Secret: secret, CA: string(in.ca)},
 		})
 		if err != nil {
-			return nil, fmt.Errorf("installation %s: seed: %w", inst.ID, err)
+			return nil, fmt.Errorf("installation %s: %w", inst.ID, err)
 		}
 		a.InstallImage = &agentapi.InstallImage{
 			Installation: inst.ID, Serial: string(inst.Serial),

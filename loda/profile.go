@@ -7,9 +7,9 @@ import (
 	"maps"
 	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/project-loda/loda/hw"
+	"github.com/project-loda/loda/loda/image"
 )
 
 // A Profile says what becomes of a machine. An installation pins the whole profile when it is opened; a later change
@@ -91,10 +91,9 @@ func (p *Profile) Validate() error {
 	default:
 		errs = append(errs, fmt.Errorf("boot: %q is unknown; want reboot or kexec", p.Boot))
 	}
-	for i, key := range p.SSHKeys {
-		if strings.ContainsAny(key, "\r\n") || len(strings.Fields(key)) < 2 {
-			errs = append(errs, fmt.Errorf("ssh_keys[%d]: not one line in authorized_keys format", i))
-		}
+	// What cloud-init is given is made when a machine asks for it; nobody wants to hear of a typing error only then.
+	if _, err := image.Seed(image.SeedOptions{InstanceID: "check", SSHKeys: p.SSHKeys, UserData: p.UserData}); err != nil {
+		errs = append(errs, fmt.Errorf("ssh_keys, user_data: %w", err))
 	}
 	for i, arg := range p.KernelArgs {
 		if !kernelArg.MatchString(arg) {
