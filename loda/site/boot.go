@@ -41,10 +41,14 @@ func (b *booter) Boot(ctx context.Context, c pxe.Client) (pxe.Instruction, error
 	if !d.BootOS {
 		return pxe.LocalDisk{Message: d.Message, Pause: 2 * time.Second}, nil
 	}
-	for _, name := range []string{"vmlinuz", "initramfs"} {
-		if _, err := os.Stat(filepath.Join(b.c.Dir.BootOS(), name)); errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("the bootOS is not there (%s); run `lodad bootos build`", filepath.Join(b.c.Dir.BootOS(), name))
-		}
+	var mac inventory.MAC
+	if len(c.MACs) > 0 {
+		mac, _ = inventory.MACOf(c.MACs[0])
+		b.timeline.claim(c.Remote, mac)
+	}
+	if err := b.c.Dir.checkBootOS(); err != nil {
+		b.timeline.add(inventory.Event{Time: time.Now(), MAC: mac, Kind: inventory.KindAlarm, Message: "cannot boot bootOS: " + err.Error()})
+		return nil, err
 	}
 	// The kernel is quiet: its messages take seconds on a serial line, and hide what the agent says to people.
 	args := append([]string{"console=tty0", "console=ttyS0,115200n8", "quiet",
@@ -52,6 +56,21 @@ func (b *booter) Boot(ctx context.Context, c pxe.Client) (pxe.Instruction, error
 		agentapi.ArgToken + "=" + d.Token}, d.KernelArgs...)
 	return pxe.Kernel{Kernel: "/artifacts/bootos/vmlinuz", Initrds: []string{"/artifacts/bootos/initramfs"},
 		Args: strings.Join(args, " "), Message: d.Message}, nil
+}
+
+// checkBootOS says what is missing of the bootOS, and how to make it.
+func (l Layout) checkBootOS() error {
+	for _, name := range []string{"vmlinuz", "initramfs"} {
+		if file := filepath.Join(l.BootOS(), name); !exists(file) {
+			return fmt.Errorf("the bootOS is not there (%s); run `lodad bootos build`", file)
+		}
+	}
+	return nil
+}
+
+func exists(file string) bool {
+	_, err := os.Stat(file)
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 func bootLabel(d loda.Decision) string {
@@ -101,12 +120,9 @@ func (r reservations) Reservation(ctx context.Context, hw net.HardwareAddr) (dhc
 	if err != nil {
 		return dhcp.Reservation{}, false, err
 	}
-	// A reserved address belongs to the machine, and a machine has several NICs: the first of them gets it.
-	res := dhcp.Reservation{Hostname: loda.HostnameOf(m)}
-	if len(m.MACs) > 0 && m.MACs[0] == mac {
-		res.Addr = m.Address
-	}
-	return res, m.Source == inventory.Imported, nil
+	// A reserved address belongs to the machine, and a machine has several NICs: the one that asks first gets it, which
+	// is the one that netboots, and keeps it while its lease runs. The others get one of the pool.
+	return dhcp.Reservation{Hostname: loda.HostnameOf(m), Addr: m.Address}, m.Source == inventory.Imported, nil
 }
 
 func (r reservations) Reserved(ctx context.Context, addr netip.Addr) (bool, error) {

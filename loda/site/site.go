@@ -9,11 +9,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -166,25 +169,46 @@ const grace = 10 * time.Second
 // Run serves until ctx ends, then finishes what is in flight (for up to ten seconds) and returns nil. It fails if
 // something cannot be started or breaks down. Installations go on where they stood when the site runs again.
 func (s *Site) Run(ctx context.Context) error {
+	// The timeline outlives the servers: what they finish while they stop belongs into it.
+	rest := context.WithoutCancel(ctx)
+	writing, stop := context.WithCancel(rest)
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		s.timeline.run(writing)
+	}()
+
 	g, ctx := errgroup.WithContext(ctx)
-	if err := s.start(ctx, g); err != nil {
+	boot, err := s.start(ctx, g)
+	if err != nil {
 		g.Go(func() error { return err })
 	}
-	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
-		return err
+	err = g.Wait()
+	if boot != nil {
+		flush, cancel := context.WithTimeout(rest, time.Second)
+		defer cancel()
+		_ = boot.Flush(flush)
 	}
-	return nil
+	stop()
+	<-written
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
 }
 
-// start opens all sockets before anything is served, so that a port in use is found at once.
-func (s *Site) start(ctx context.Context, g *errgroup.Group) error {
+// start opens the sockets one after the other, so that a port in use is found at once. It returns the boot server.
+func (s *Site) start(ctx context.Context, g *errgroup.Group) (*pxe.Handler, error) {
+	if err := s.timeline.recall(ctx, s.c.Store, time.Now()); err != nil {
+		return nil, err
+	}
 	nbps, err := pxe.OpenNBPs(s.c.NBPDirs...)
 	if err != nil {
-		return fmt.Errorf("iPXE's binaries: %w; install Debian's package ipxe or set the directories", err)
+		return nil, fmt.Errorf("iPXE's binaries: %w; install Debian's package ipxe or set the directories", err)
 	}
 	artifacts, err := pxe.OpenDir(s.c.Dir.Artifacts())
 	if err != nil {
-		return err
+		return nil, errors.Join(err, nbps.Close())
 	}
 	g.Go(func() error { <-ctx.Done(); return errors.Join(nbps.Close(), artifacts.Close()) })
 
@@ -194,19 +218,19 @@ func (s *Site) start(ctx context.Context, g *errgroup.Group) error {
 		Metrics: promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{ErrorLog: slogPrinter{s.log}})})
 
 	if err := s.serveHTTP(ctx, g, "tcp", s.c.Boot, nil, boot, "boot server"); err != nil {
-		return err
+		return boot, err
 	}
 	if err := s.serveHTTP(ctx, g, "tcp", s.c.API, s.authority.TLSConfig(), api, "API"); err != nil {
-		return err
+		return boot, err
 	}
 	if s.c.Socket != "" {
 		if err := s.serveHTTP(ctx, g, "unix", s.c.Socket, nil, api, "API"); err != nil {
-			return err
+			return boot, err
 		}
 	}
 	conn, err := listenUDP(s.c.TFTP)
 	if err != nil {
-		return fmt.Errorf("TFTP: %w", err)
+		return boot, fmt.Errorf("TFTP: %w", err)
 	}
 	tftp := &pxe.TFTPServer{Files: nbps, Observe: s.observeTransfer, Logger: s.log}
 	g.Go(func() error { return tftp.Serve(ctx, conn) })
@@ -214,20 +238,22 @@ func (s *Site) start(ctx context.Context, g *errgroup.Group) error {
 		authority, err := dhcp.NewAuthority(dhcp.AuthorityConfig{Leases: s.c.Store, Reservations: reservations{s.c.Store},
 			Boot: s.bootFiles(), Subnets: s.c.Subnets})
 		if err != nil {
-			return err
+			return boot, err
 		}
 		server := &dhcp.Server{Responder: authority, Interfaces: s.c.Interfaces, Ports: []uint16{dhcp.ServerPort, dhcp.PXEPort},
 			Observe: s.observeExchange, Log: s.log}
 		if err := server.Listen(); err != nil {
-			return fmt.Errorf("DHCP: %w", err)
+			return boot, fmt.Errorf("DHCP: %w", err)
 		}
 		g.Go(func() error { return server.Serve(ctx) })
 	}
 	g.Go(func() error { return s.installer.Run(ctx) })
-	g.Go(func() error { return s.timeline.run(ctx) })
+	if err := s.c.Dir.checkBootOS(); err != nil {
+		s.log.Warn("no machine can be installed yet", "reason", err)
+	}
 	s.log.Info("site is up", "site", s.c.Name, "api", s.c.API, "boot", s.c.Boot, "tftp", s.c.TFTP, "dhcp", s.c.Interfaces,
 		"socket", s.c.Socket)
-	return nil
+	return boot, nil
 }
 
 func listenUDP(addr string) (*net.UDPConn, error) {
@@ -266,7 +292,7 @@ func (s *Site) serveHTTP(ctx context.Context, g *errgroup.Group, network, addr s
 	requests, stop := context.WithCancel(context.Background())
 	server := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 64 << 10, BaseContext: func(net.Listener) context.Context { return requests },
-		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}
+		ErrorLog: log.New(connectionLog{s, what}, "", 0)}
 	g.Go(func() error {
 		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("%s: %w", what, err)
@@ -295,6 +321,29 @@ func (s *Site) baseOf(r *http.Request) loda.Base {
 		host, _, _ = net.SplitHostPort(a.String())
 	}
 	return loda.Base{API: "https://" + net.JoinHostPort(host, s.apiPort), Boot: "http://" + net.JoinHostPort(host, s.bootPort)}
+}
+
+// connectionLog gets what net/http has to say of connections. A handshake that fails is an agent that was built for
+// another site, or a stranger; the rest is noise of people who hang up.
+type connectionLog struct {
+	*Site
+	what string
+}
+
+func (l connectionLog) Write(text []byte) (int, error) {
+	line := strings.TrimSpace(string(text))
+	_, failed, isTLS := strings.Cut(line, "TLS handshake error from ")
+	if !isTLS || strings.HasSuffix(line, "EOF") {
+		l.log.Debug(line, "server", l.what)
+		return len(text), nil
+	}
+	l.log.Warn("connection refused", "server", l.what, "reason", line)
+	// net/http has no other way to tell who it was, and what they said: 10.77.0.30:4711: remote error: tls: bad certificate
+	peer, why, _ := strings.Cut(failed, ": ")
+	if addr, err := netip.ParseAddrPort(peer); err == nil && strings.Contains(why, "certificate") {
+		l.timeline.distrusted(addr.Addr(), why, time.Now())
+	}
+	return len(text), nil
 }
 
 // slogPrinter lets promhttp log.

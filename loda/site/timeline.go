@@ -3,7 +3,6 @@ package site
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -27,8 +26,16 @@ type timeline struct {
 	dropped atomic.Int64
 
 	mu sync.Mutex
-	// owner is the MAC that an address was last given to: a transfer knows nothing else of its machine.
-	owner map[netip.Addr]inventory.MAC
+	// owners are the machines behind addresses: a transfer knows nothing else of its machine.
+	owners map[netip.Addr]owner
+}
+
+type owner struct {
+	mac inventory.MAC
+	// leased: by DHCP. Otherwise somebody at that address only said so.
+	leased bool
+	// warned is when its distrust was last noted.
+	warned time.Time
 }
 
 const (
@@ -38,7 +45,7 @@ const (
 )
 
 func newTimeline(store inventory.EventStore, log *slog.Logger) *timeline {
-	return &timeline{store: store, log: log, queue: make(chan inventory.Event, timelineQueue), owner: map[netip.Addr]inventory.MAC{}}
+	return &timeline{store: store, log: log, queue: make(chan inventory.Event, timelineQueue), owners: map[netip.Addr]owner{}}
 }
 
 func (t *timeline) add(e inventory.Event) {
@@ -49,49 +56,98 @@ func (t *timeline) add(e inventory.Event) {
 	}
 }
 
-func (t *timeline) own(addr netip.Addr, mac inventory.MAC) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if _, known := t.owner[addr]; !known && len(t.owner) >= maxOwners {
-		clear(t.owner)
+// recall takes the running leases over: the transfers of machines that were at work when the site was restarted, or
+// killed, go on in their timelines.
+func (t *timeline) recall(ctx context.Context, store inventory.LeaseStore, now time.Time) error {
+	leases, err := store.Leases(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the leases: %w", err)
 	}
-	t.owner[addr] = mac
+	for _, l := range leases {
+		if mac, err := inventory.MACOf(l.MAC); err == nil && !l.Declined && l.ExpiresAt.After(now) {
+			t.own(l.Addr, owner{mac: mac, leased: true})
+		}
+	}
+	return nil
 }
 
-func (t *timeline) ownerOf(addr netip.Addr) inventory.MAC {
+func (t *timeline) own(addr netip.Addr, o owner) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.owner[addr.Unmap()]
+	t.put(addr.Unmap(), o)
+}
+
+// put is own for who holds the lock.
+func (t *timeline) put(addr netip.Addr, o owner) {
+	if _, known := t.owners[addr]; !known && len(t.owners) >= maxOwners {
+		clear(t.owners)
+	}
+	t.owners[addr] = o
+}
+
+// claim is for sites where another server does DHCP: a machine that netboots says which MAC is at its address. What
+// DHCP knows is better.
+func (t *timeline) claim(addr netip.Addr, mac inventory.MAC) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if addr = addr.Unmap(); addr.IsValid() && mac != "" && !t.owners[addr].leased {
+		t.put(addr, owner{mac: mac})
+	}
+}
+
+func (t *timeline) ownerOf(addr netip.Addr) owner {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.owners[addr.Unmap()]
+}
+
+// distrusted notes, not more than once a minute, that a machine's agent does not accept our certificate.
+func (t *timeline) distrusted(addr netip.Addr, why string, now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	addr = addr.Unmap()
+	o := t.owners[addr]
+	if o.mac == "" || now.Sub(o.warned) < time.Minute {
+		return
+	}
+	o.warned = now
+	t.put(addr, o)
+	t.add(inventory.Event{Time: now, MAC: o.mac, Kind: inventory.KindAlarm, Message: fmt.Sprintf("%s ended a call because of "+
+		"this server's certificate (%s): its bootOS was built with another certificate authority, run `lodad bootos build`", addr, why)})
 }
 
 // run writes in batches until ctx ends, then what is left.
-func (t *timeline) run(ctx context.Context) error {
+func (t *timeline) run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			late, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-			defer cancel()
 			for len(t.queue) > 0 {
-				t.write(late, <-t.queue)
+				if err := t.write(<-t.queue); err != nil {
+					t.dropped.Add(int64(len(t.queue)))
+					return
+				}
 			}
-			return nil
+			return
 		case e := <-t.queue:
-			t.write(ctx, e)
+			_ = t.write(e) // counted and logged
 		}
 	}
 }
 
-func (t *timeline) write(ctx context.Context, first inventory.Event) {
+// write takes up to ten seconds, also when the site stops: what is given up in the middle is lost.
+func (t *timeline) write(first inventory.Event) error {
 	batch := []inventory.Event{first}
 	for len(batch) < timelineBatch && len(t.queue) > 0 {
 		batch = append(batch, <-t.queue)
 	}
-	wait, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	if err := t.store.AppendEvents(wait, batch...); err != nil && !errors.Is(ctx.Err(), context.Canceled) {
+	err := t.store.AppendEvents(ctx, batch...)
+	if err != nil {
 		t.dropped.Add(int64(len(batch)))
 		t.log.Error("timeline events lost", "events", len(batch), "error", err)
 	}
+	return err
 }
 
 // observeExchange is told of every DHCP exchange.
@@ -102,7 +158,7 @@ func (s *Site) observeExchange(x dhcp.Exchange) {
 		return
 	}
 	if x.Answered == dhcpv4.MessageTypeAck && x.Addr.IsValid() {
-		s.timeline.own(x.Addr, mac)
+		s.timeline.own(x.Addr, owner{mac: mac, leased: true})
 	}
 	answer := "no answer"
 	if x.Answered != dhcpv4.MessageTypeNone {
@@ -134,7 +190,7 @@ func (s *Site) observeExchange(x dhcp.Exchange) {
 // observeTransfer is told of every finished transfer by TFTP or HTTP.
 func (s *Site) observeTransfer(t pxe.Transfer) {
 	s.metrics.transfer(t)
-	mac := s.timeline.ownerOf(t.Client)
+	mac := s.timeline.ownerOf(t.Client).mac
 	if s.chainload != nil && t.NBP() && mac != "" {
 		s.chainload.Loaded(mac.Hardware())
 	}
