@@ -445,6 +445,8 @@ func TestFullServerDiskLosesNothing(t *testing.T) {
 	r.moveToSmallDisk(64 << 20)
 	require.NoError(t, r.start(r.ctx))
 	r.load("SN-FULL")
+	r.powerOn("full")
+	r.await("SN-FULL", inventory.Netbooting)
 	filler := filepath.Join(r.data, "db", "filler")
 	f, err := os.Create(filler)
 	require.NoError(t, err)
@@ -452,10 +454,14 @@ func TestFullServerDiskLosesNothing(t *testing.T) {
 		_, err = f.Write(chunk)
 	}
 	require.NoError(t, f.Close())
-	r.powerOn("full")
-	_, err = r.rack.Machine("full").Console().Wait(r.ctx, regexp.MustCompile(`no answer from the boot server`))
-	require.NoError(t, err, "a machine that cannot be recorded is not installed, and asks again")
-	require.Equal(t, inventory.Queued, r.installation("SN-FULL").State)
+	require.Eventually(t, func() bool {
+		return strings.Contains(lastLines(filepath.Join(r.data, "lodad.log"), 20), "the disk of the database is full")
+	}, 2*time.Minute, 200*time.Millisecond, "lodad says what it lacks")
+	time.Sleep(3 * time.Second)
+	full := r.installation("SN-FULL")
+	require.NotContains(t, []inventory.State{inventory.Installing, inventory.Finishing, inventory.Installed}, full.State,
+		"nothing is done that cannot be recorded")
 	require.NoError(t, os.Remove(filler))
 	r.await("SN-FULL", inventory.Installed)
+	r.requireOneAddress("SN-FULL")
 }
