@@ -3,6 +3,7 @@
 package hw
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -297,7 +298,7 @@ func (sm *smbiosTables) board() *structure {
 
 // uuid in the byte order of the version: DSP0134 7.2.1 says little endian for the first three fields since 2.6.
 func (sm *smbiosTables) uuid(b []byte) string {
-	if strings.Trim(string(b), "\x00") == "" || strings.Trim(string(b), "\xff") == "" {
+	if bytes.Count(b, []byte{0}) == len(b) || bytes.Count(b, []byte{0xff}) == len(b) {
 		return ""
 	}
 	order := binary.ByteOrder(binary.LittleEndian)

@@ -66,7 +66,7 @@ func TestAModuleBringsAllThatItNeeds(t *testing.T) {
 }
 
 func TestAllMissingModulesAreNamedAtOnce(t *testing.T) {
-	tr, dir := tree(t)
+	_, dir := tree(t)
 	require.NoError(t, os.Remove(filepath.Join(dir, "kernel/drivers/bus/bus.ko")))
 	tr, err := modules.OpenTree(dir)
 	require.NoError(t, err)
@@ -298,9 +298,9 @@ func FuzzReadInfo(f *testing.F) {
 func FuzzMatch(f *testing.F) {
 	f.Add("a[b-d]*?", "abx")
 	f.Fuzz(func(t *testing.T, pattern, s string) {
-		modules.Match(pattern, s)
+		matches := modules.Match(pattern, s) // no pattern makes it panic or run for ever
 		if !strings.ContainsAny(pattern, `*?[\`) {
-			require.Equal(t, pattern == s, modules.Match(pattern, s))
+			require.Equal(t, pattern == s, matches)
 		}
 		require.True(t, modules.Match("*", s))
 	})
