@@ -102,22 +102,19 @@ func findModule(dir string) (string, error) {
 	}
 }
 
-// goEnv is the environment for the Go tool: amd64, no cgo, nothing of the user's that would change the program.
-func goEnv() []string {
-	return append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64", "GOAMD64=v1", "GOFLAGS=", "GOWORK=off",
-		"GOEXPERIMENT=")
-}
+// goEnv is the environment for the Go tool, as mkuimage sets it.
+func goEnv() []string { return append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64") }
 
 // baseDigest digests all that the base layer depends on: the compiler's version, the versions of foreign modules, the
 // text of our own packages.
 func baseDigest(ctx context.Context, source string) (string, error) {
 	h := sha256.New()
 	fmt.Fprintln(h, baseFormat, buildTags, basePackages())
-	version, err := goTool(ctx, source, "env", "GOVERSION")
+	compiler, err := goTool(ctx, source, "env", "GOVERSION", "GOAMD64", "GOFLAGS", "GOEXPERIMENT", "GOFIPS140")
 	if err != nil {
 		return "", err
 	}
-	h.Write(version)
+	h.Write(compiler)
 	args := append([]string{"list", "-deps", "-tags=" + strings.Join(buildTags, ","),
 		"-json=ImportPath,Dir,Standard,Module,GoFiles,SFiles,HFiles,EmbedFiles"}, basePackages()...)
 	list, err := goTool(ctx, source, args...)

@@ -291,3 +291,49 @@ func TestTheAgentRunsInTwiceTheTimeOfABareBusybox(t *testing.T) {
 		busyboxTime, agentTime, agentTime/busyboxTime, readyTime, readyTime/busyboxTime)
 	require.Less(t, agentTime, 2*busyboxTime)
 }
+
+func TestDisksBehindAllKindsOfControllersAndTheManagementControllerAreFound(t *testing.T) {
+	need.QEMU(t)
+	ca := newAuthority(t)
+	r := realBuild(t, ca, DefaultKernelPackage)
+	d := newDaemon(t, ca,
+		agentapi.Action{ID: "a1", Kind: agentapi.ActionDetect, Title: "detect the hardware"},
+		agentapi.Action{ID: "a2", Kind: agentapi.ActionBoot, Title: "go", Boot: &agentapi.Boot{Method: "poweroff"}})
+	args := []string{"-machine", "q35", "-netdev", "user,id=n0", "-device", "e1000,netdev=n0",
+		"-device", "ipmi-bmc-sim,id=bmc", "-device", "isa-ipmi-kcs,bmc=bmc", "-device", "qemu-xhci,id=usb"}
+	dir := t.TempDir()
+	want := map[string]string{} // serial number to driver
+	for _, c := range []struct{ driver, controller, device string }{
+		{"ahci", "", "ide-hd,bus=ide.2"},
+		{"nvme", "", "nvme"},
+		{"virtio_blk", "", "virtio-blk-pci"},
+		{"virtio_scsi", "virtio-scsi-pci,id=vs", "scsi-hd,bus=vs.0"},
+		{"megaraid_sas", "megasas-gen2,id=mr", "scsi-hd,bus=mr.0"},
+		{"mptsas", "mptsas1068,id=mpt", "scsi-hd,bus=mpt.0,wwn=0x5000c50015ea71ad"},
+		{"sym53c8xx", "lsi53c895a,id=lsi", "scsi-hd,bus=lsi.0"},
+		{"usb-storage", "", "usb-storage,bus=usb.0"},
+	} {
+		serial := strings.ToUpper(strings.ReplaceAll(c.driver, "_", "-"))
+		want[serial] = c.driver
+		disk := filepath.Join(dir, serial)
+		require.NoError(t, os.WriteFile(disk, nil, 0o600))
+		require.NoError(t, os.Truncate(disk, 1<<28))
+		if c.controller != "" {
+			args = append(args, "-device", c.controller)
+		}
+		args = append(args, "-drive", "file="+disk+",format=raw,if=none,id="+serial,
+			"-device", c.device+",drive="+serial+",serial="+serial)
+	}
+	m := boot(t, r.Kernel, r.Initramfs, "loda.server="+d.url+" loda.token=t", args...)
+	m.off()
+	require.True(t, d.results["a1"].OK, d.results["a1"].Error)
+	facts, err := hw.Decode(d.results["a1"].Data)
+	require.NoError(t, err)
+	for _, disk := range facts.Disks {
+		t.Logf("%s: %s %s %s, path %s", disk.Name, disk.Serial, disk.Bus, disk.Model, disk.Path)
+		delete(want, disk.Serial)
+	}
+	require.Empty(t, want, "not found")
+	require.Equal(t, "/dev/ipmi0", facts.BMC.Device)
+	require.Regexp(t, `boot +power off`, m.console())
+}

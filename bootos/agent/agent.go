@@ -75,6 +75,9 @@ type Config struct {
 	// Version of the agent, and Uptime of the machine's kernel, are told to the server. Uptime may be nil.
 	Version string
 	Uptime  func() time.Duration
+	// Earlier calls back with what happened on this machine before there was a server to tell, and how long ago: it goes
+	// to the timeline. It may be nil.
+	Earlier func(each func(ago time.Duration, text string))
 	// Wait is the length of a long poll; 0 means 45 seconds.
 	Wait time.Duration
 	// MinBackoff and MaxBackoff bound the pause before a failed call is made again; 0 means 1 and 30 seconds.
@@ -183,6 +186,9 @@ func (a *Agent) open(ctx context.Context) error {
 		return err
 	}
 	a.correctClock()
+	if a.Earlier != nil {
+		a.Earlier(func(ago time.Duration, text string) { a.logs.addAt(time.Now().Add(-ago), "", text) })
+	}
 	a.Console.Say("server", fmt.Sprintf("%s knows this machine as %q; installation %s, attempt %d", a.Client.Server(),
 		a.session.Name, a.session.Installation, a.session.Attempt))
 	return nil

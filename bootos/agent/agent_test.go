@@ -641,3 +641,14 @@ func TestLogLinesSurviveAnAbsenceOfTheServerUpToABound(t *testing.T) {
 	require.Equal(t, "line 500", d.logs[1].Text)
 	require.Equal(t, "line 2499", d.logs[2000].Text)
 }
+
+func TestWhatHappenedBeforeTheSessionIsInTheTimelineAtItsTime(t *testing.T) {
+	d := newDaemon(t, detect("a1"))
+	_, wait, cancel := d.boot(&fake{}, func(c *agent.Config) {
+		c.Earlier = func(each func(time.Duration, string)) { each(time.Hour, "drivers: one failed") }
+	})
+	d.finished(wait, cancel)
+	require.Len(t, d.logs, 1)
+	require.Equal(t, "drivers: one failed", d.logs[0].Text)
+	require.WithinDuration(t, time.Now().Add(-time.Hour), d.logs[0].Time, time.Minute)
+}

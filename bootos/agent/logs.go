@@ -32,13 +32,14 @@ type logQueue struct {
 
 func newLogQueue(c *agentapi.Client) *logQueue { return &logQueue{client: c} }
 
-func (q *logQueue) add(action, text string) {
-	now := time.Now()
+func (q *logQueue) add(action, text string) { q.addAt(time.Now(), action, text) }
+
+func (q *logQueue) addAt(at time.Time, action, text string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for line := range strings.SplitSeq(strings.TrimRight(text, "\r\n"), "\n") {
 		line = strings.ToValidUTF8(strings.TrimRight(line, "\r"), "?")
-		q.lines = append(q.lines, agentapi.LogLine{Time: now, Action: action, Text: line[:min(len(line), maxLine)]})
+		q.lines = append(q.lines, agentapi.LogLine{Time: at, Action: action, Text: line[:min(len(line), maxLine)]})
 	}
 	if over := len(q.lines) - maxLines; over > 0 {
 		q.lines = append(q.lines[:0], q.lines[over:]...)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,6 +21,12 @@ type Console struct {
 	mu       sync.Mutex
 	screens  []chan string
 	progress map[string]shown
+	history  []said
+}
+
+type said struct {
+	at   time.Duration
+	text string
 }
 
 type shown struct {
@@ -70,9 +77,34 @@ func (c *Console) Say(stage, text string) {
 	if c.Uptime != nil {
 		uptime = c.Uptime
 	}
-	head := fmt.Sprintf("[%7.1fs] %-9s ", uptime().Seconds(), stage)
+	now := uptime()
+	c.remember(now, stage+": "+text)
+	head := fmt.Sprintf("[%7.1fs] %-9s ", now.Seconds(), stage)
 	text = strings.ReplaceAll(ascii(strings.TrimSpace(text)), "\n", "\r\n"+strings.Repeat(" ", len(head)))
 	c.Print(head + text + "\r\n")
+}
+
+func (c *Console) remember(at time.Duration, text string) {
+	const keep = 100
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.history) < keep {
+		c.history = append(c.history, said{at, text})
+	}
+}
+
+// History calls each with the first hundred lines that were said, and how long ago that was.
+func (c *Console) History(each func(ago time.Duration, text string)) {
+	uptime := Uptime
+	if c.Uptime != nil {
+		uptime = c.Uptime
+	}
+	c.mu.Lock()
+	history := slices.Clone(c.history)
+	c.mu.Unlock()
+	for _, h := range history {
+		each(uptime()-h.at, h.text)
+	}
 }
 
 // Print writes text as it is.

@@ -47,6 +47,10 @@ func NewLoader(cmdline Cmdline) (*modules.Loader, error) {
 		return nil, err
 	}
 	params, deny := modules.Cmdline(string(cmdline))
+	if _, ok := params["scsi_mod"]; !ok {
+		// The driver of a controller is loaded when its disks are found, instead of some time before that.
+		params["scsi_mod"] = "scan=sync"
+	}
 	return &modules.Loader{Index: index, Dir: dir, Insert: modules.Insert, Params: params, Deny: deny}, nil
 }
 

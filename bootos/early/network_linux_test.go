@@ -268,3 +268,16 @@ func TestOfSeveralInterfacesTheOneWithAnAnswerIsUsed(t *testing.T) {
 	require.Equal(t, "c1", a.Interface)
 	require.Empty(t, addresses(t, mute))
 }
+
+func TestOnlyDevicesThatAppearAreGivenADriver(t *testing.T) {
+	for event, want := range map[string]string{
+		"add@/devices/x\x00ACTION=add\x00DEVPATH=/devices/x\x00MODALIAS=scsi:t-0x00\x00SEQNUM=1\x00": "scsi:t-0x00",
+		"MODALIAS=a\x00ACTION=add":                      "a",
+		"remove@/x\x00ACTION=remove\x00MODALIAS=a\x00":  "",
+		"add@/x\x00ACTION=add\x00SUBSYSTEM=block\x00":   "",
+		"libudev\x00\xfe\xed\xca\xfe\x00MODALIAS=a\x00": "",
+		"": "",
+	} {
+		require.Equal(t, want, addedDevice([]byte(event)), "%q", event)
+	}
+}

@@ -21,7 +21,8 @@ func supervise() {
 	early.Calm(int(rebootAfter / time.Second))
 	// Ctrl-Alt-Del reaches init as a signal instead of a reset in the middle of a write.
 	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_CAD_OFF)
-	signal.Ignore(syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+	// Not Ignore, which children would inherit: a script's timeout kills with SIGTERM.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	keys := make(chan os.Signal, 1)
 	signal.Notify(keys, syscall.SIGINT)
 	go func() {

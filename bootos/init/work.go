@@ -81,7 +81,7 @@ func run(ctx context.Context, o options, console *early.Console) error {
 	identity := readIdentity(ctx, console)
 	m := &machine{console: console, hardware: hardware}
 	err = agent.New(agent.Config{Client: client, Token: token, Identity: identity, Machine: m, Console: console,
-		Version: o.Version, Uptime: early.Uptime}).Run(ctx)
+		Version: o.Version, Uptime: early.Uptime, Earlier: console.History}).Run(ctx)
 	switch {
 	case errors.Is(err, agentapi.ErrTokenRefused):
 		return fmt.Errorf("%w; every boot gets a new token, so the machine has to netboot again", err)
@@ -132,6 +132,12 @@ func loadWanted(ctx context.Context, cmdline early.Cmdline, console *early.Conso
 	if err != nil {
 		console.Say("drivers", fmt.Sprintf("none can be loaded: %v", err))
 		return nil, false
+	}
+	hotplug, err := early.ListenHotplug()
+	if err != nil {
+		console.Say("drivers", err.Error())
+	} else {
+		go hotplug.Run(ctx, loader)
 	}
 	loaded, devices, err := early.Drivers(ctx, loader)
 	console.Say("drivers", fmt.Sprintf("%d drivers for %d kinds of devices", loaded, devices))
