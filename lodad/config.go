@@ -8,9 +8,11 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -77,6 +79,8 @@ func defaultConfig() *config {
 		Log:    logConfig{Level: "info", Format: "text"},
 		Listen: listenConfig{API: ":8443", Boot: ":8080", TFTP: ":69"},
 		PXE:    pxeConfig{NBPDirs: []string{"/usr/lib/ipxe", "/boot"}},
+
+		Deadlines: loda.DefaultDeadlines(),
 	}
 }
 
@@ -97,10 +101,29 @@ func loadConfig(path string, required bool, environ []string) (*config, error) {
 	if err := c.override(environ); err != nil {
 		return nil, err
 	}
+	c.complete()
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("configuration %s:\n%w", path, err)
 	}
 	return c, nil
+}
+
+// complete sets what is empty to its default: the parser takes an empty file, or a key without a value such as a `log:`
+// whose lines below are commented out, for empty values.
+func (c *config) complete() {
+	d := defaultConfig()
+	known := d.overrides()
+	for name, field := range c.overrides() {
+		*field = cmp.Or(*field, *known[name])
+	}
+	if c.PXE.NBPDirs == nil {
+		c.PXE.NBPDirs = d.PXE.NBPDirs
+	}
+	for _, f := range []struct{ field, value *time.Duration }{{&c.Deadlines.Netbooting, &d.Deadlines.Netbooting},
+		{&c.Deadlines.Detecting, &d.Deadlines.Detecting}, {&c.Deadlines.Installing, &d.Deadlines.Installing},
+		{&c.Deadlines.Finishing, &d.Deadlines.Finishing}} {
+		*f.field = cmp.Or(*f.field, *f.value)
+	}
 }
 
 // decodeStrict reads YAML without unknown keys; errors show line and column. goccy/go-yaml 1.19 panics on some malformed
@@ -113,7 +136,7 @@ func decodeStrict(text []byte, into any) (err error) {
 	}()
 	err = yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(into)
 	switch {
-	case err == nil, errors.Is(err, io.EOF): // an empty file leaves the defaults
+	case err == nil, errors.Is(err, io.EOF): // an empty file
 		return nil
 	}
 	return errors.New(yaml.FormatError(err, false, true))
@@ -150,9 +173,6 @@ func (c *config) override(environ []string) error {
 func (c *config) check() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("  "+format, args...)) }
-	if c.Site == "" {
-		bad("site: missing")
-	}
 	if !filepath.IsAbs(c.Data) {
 		bad("data: %q is not an absolute path", c.Data)
 	}
@@ -166,6 +186,20 @@ func (c *config) check() error {
 	if c.Log.Format != "text" && c.Log.Format != "json" {
 		bad("log.format: %q is unknown; want text or json", c.Log.Format)
 	}
+	for _, l := range []struct{ key, addr string }{{"api", c.Listen.API}, {"boot", c.Listen.Boot}, {"tftp", c.Listen.TFTP}} {
+		if err := checkAddr(l.addr); err != nil {
+			bad("listen.%s: %w", l.key, err)
+		}
+	}
+	if s := c.socket(); len(s) > maxSocket {
+		bad("listen.socket: %s has %d characters, a Unix socket can have %d; name a shorter one", s, len(s), maxSocket)
+	}
+	if err := c.Deadlines.Validate(); err != nil {
+		bad("deadlines: %w", err)
+	}
+	if len(c.DHCP.Interfaces) > 0 && len(c.DHCP.Subnets) == 0 {
+		bad("dhcp.subnets: missing; say which addresses machines get on %s", strings.Join(c.DHCP.Interfaces, ", "))
+	}
 	if subnets, err := c.DHCP.subnets(); err != nil {
 		bad("dhcp.subnets: %w", err)
 	} else if _, err := dhcp.NewAuthority(dhcp.AuthorityConfig{Leases: dhcp.NewMemoryLeases(), Subnets: subnets}); err != nil && len(subnets) > 0 {
@@ -178,6 +212,23 @@ func (c *config) check() error {
 		bad("profiles: %w", err)
 	}
 	return errors.Join(errs...)
+}
+
+// maxSocket is what Linux has room for (unix(7)), the final zero aside.
+const maxSocket = 107
+
+// checkAddr wants a port that machines can be told.
+func checkAddr(addr string) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		if n, perr := strconv.ParseUint(port, 10, 16); perr != nil || n == 0 {
+			err = fmt.Errorf("port %q is not a number from 1 to 65535", port)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("%q: %w; want ADDRESS:PORT, or :PORT for all addresses", addr, err)
+	}
+	return nil
 }
 
 func (c *config) path(elements ...string) string {

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/stretchr/testify/require"
+
+	"github.com/project-loda/loda/dhcp"
+	"github.com/project-loda/loda/hw"
+)
+
+func loadText(t *testing.T, text string, environ ...string) (*config, error) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "lodad.yaml")
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	return loadConfig(path, true, environ)
+}
+
+// asYAML makes two configurations comparable: an empty list is as good as none.
+func asYAML(t *testing.T, c *config) string {
+	t.Helper()
+	text, err := yaml.Marshal(c)
+	require.NoError(t, err)
+	return regexp.MustCompile(`(?m): (null|\{\}|\[\])$`).ReplaceAllString(string(text), ":")
+}
+
+func TestTemplateIsTheDefaults(t *testing.T) {
+	c, err := loadText(t, configTemplate)
+	require.NoError(t, err)
+	require.Equal(t, asYAML(t, defaultConfig()), asYAML(t, c))
+	for name, text := range map[string]string{"empty": "", "comments alone": "# nothing\n", "an end": "---\n", "keys alone": "log:\nlisten:\n  # api: :1\npxe:\ndeadlines:\nsite:\n"} {
+		c, err := loadText(t, text)
+		require.NoError(t, err, name)
+		require.Equal(t, asYAML(t, defaultConfig()), asYAML(t, c), name)
+	}
+}
+
+// uncommented is the template with its examples in force, in place of the empty values above them.
+func uncommented(t *testing.T) string {
+	t.Helper()
+	example := regexp.MustCompile(`^(\s*)# ((  )*(- )?[a-z_]+:( .*)?|      #cloud-config|      packages:.*)$`)
+	var lines []string
+	keys := map[string]int{}
+	for line := range strings.Lines(configTemplate) {
+		line = strings.TrimSuffix(line, "\n")
+		found := example.FindStringSubmatch(line)
+		if found != nil {
+			line = found[1] + found[2]
+		}
+		key, value, _ := strings.Cut(line, ":")
+		if before, known := keys[key]; known && found != nil {
+			lines[before] = "" // the empty value
+		}
+		if v := strings.TrimSpace(value); v == "[]" || v == "{}" {
+			keys[key] = len(lines)
+		}
+		lines = append(lines, line)
+	}
+	return strings.Join(lines, "\n")
+}
+
+func TestExamplesOfTheTemplateAreValid(t *testing.T) {
+	text := uncommented(t)
+	c, err := loadText(t, text)
+	require.NoError(t, err, text)
+	require.Equal(t, []string{"eth1"}, c.DHCP.Interfaces)
+	subnets, err := c.DHCP.subnets()
+	require.NoError(t, err)
+	require.Len(t, subnets, 1)
+	require.Equal(t, dhcp.UnknownLease, subnets[0].Unknown)
+	require.Equal(t, time.Hour, subnets[0].LeaseTime)
+	p := c.Profiles["debian"]
+	require.Equal(t, hw.Size(8e9), p.Disk.MinSize)
+	require.Contains(t, p.UserData, "packages: [htop]")
+	require.Equal(t, []string{"console=ttyS1,115200"}, p.KernelArgs)
+	require.Len(t, p.SSHKeys, 1)
+	for line := range strings.Lines(text) { // none was overlooked
+		require.NotRegexp(t, `^\s*#\s*[a-z_]+:( \S|$)`, strings.TrimSuffix(line, "\n"))
+	}
+}
+
+func TestMistakesInTheConfigurationAreNamed(t *testing.T) {
+	for text, want := range map[string][]string{
+		"site: a\nsiet: b\n":                        {"lodad.yaml", "[2:1]", "siet"},
+		"listen:\n  apis: \":1\"\n":                 {"lodad.yaml", "[2:3]", "apis"},
+		"site: a\nsite: b\n":                        {"lodad.yaml", "[2:1]", "site"},
+		"log: loud\n":                               {"lodad.yaml", "[1:6]"},
+		"site: [\n":                                 {"lodad.yaml"},
+		"data: here\n":                              {`data: "here" is not an absolute path`},
+		"log: {level: loud}\n":                      {"log.level", "debug, info, warn or error"},
+		"log: {format: xml}\n":                      {"log.format", "text or json"},
+		"database: loda.db\n":                       {"database", "absolute"},
+		"listen: {api: \"8443\"}\n":                 {"listen.api", ":PORT"},
+		"listen: {boot: \":0\"}\n":                  {"listen.boot", "1 to 65535"},
+		"listen: {tftp: \":http\"}\n":               {"listen.tftp", "not a number"},
+		"data: /" + strings.Repeat("x", 120) + "\n": {"listen.socket", "name a shorter one"},
+		"deadlines: {netbooting: -5m}\n":            {"netbooting", "-5m0s"},
+		"deadlines: {installing: 15}\n":             {"15"},
+		"dhcp: {interfaces: [eth1]}\n":              {"dhcp.subnets: missing", "eth1"},
+		"dhcp:\n  subnets:\n  - {name: a, prefix: 10.0.0.0/24, pool: 10.0.0.2-10.0.0.9}\n":                       {"dhcp.interfaces: missing"},
+		"dhcp:\n  interfaces: [eth1]\n  subnets:\n  - {name: a, prefix: 10.0.0.0/24, pool: 10.0.0.2}\n":          {"pool", "FIRST-LAST"},
+		"dhcp:\n  interfaces: [eth1]\n  subnets:\n  - {name: a, prefix: 10.0.0.0/24, pool: 10.1.0.2-10.1.0.9}\n": {"dhcp.subnets"},
+		"profiles:\n  a:\n    image: x\n    disk: {min_siz: 1GB}\n":                                              {"[4:", "min_siz"},
+		"profiles:\n  a:\n    image: x\n    boot: warm\n  b: {}\n":                                               {"profile a", "profile b", "image: missing"},
+		"profiles:\n  a:\n    image: x\n    user_data: \"packages: [htop]\"\n":                                   {"profile a", "user data must start with"},
+		"data: here\nlog: {level: loud, format: xml}\n":                                                          {"data:", "log.level:", "log.format:"},
+	} {
+		_, err := loadText(t, text)
+		require.Error(t, err, text)
+		for _, part := range want {
+			require.ErrorContains(t, err, part, text)
+		}
+	}
+}
+
+func TestEnvironmentReplacesWhatTheFileSays(t *testing.T) {
+	c, err := loadText(t, "site: file\nlog: {level: warn}\n", "LODA_SITE=env", "LODA_DATA=/srv/loda", "LODA_LOG_FORMAT=json",
+		"LODA_LISTEN_API=127.0.0.1:1", "LODA_LISTEN_BOOT=:2", "LODA_LISTEN_TFTP=:3", "LODA_LISTEN_SOCKET=/run/loda.sock",
+		"LODA_TOKEN=x", "LODA_SERVER=x", "LODA_CA=x", "LODA_CONFIG=x", "HOME=/root")
+	require.NoError(t, err)
+	require.Equal(t, "env", c.Site)
+	require.Equal(t, "warn", c.Log.Level)
+	require.Equal(t, "json", c.Log.Format)
+	require.Equal(t, listenConfig{API: "127.0.0.1:1", Boot: ":2", TFTP: ":3", Socket: "/run/loda.sock"}, c.Listen)
+	require.Equal(t, "/srv/loda/loda.db", c.database())
+	require.Equal(t, "/run/loda.sock", c.socket())
+	for name := range c.overrides() {
+		require.Contains(t, configTemplate, name, "the template lists them")
+	}
+	_, err = loadText(t, "", "LODA_SIET=x")
+	require.ErrorContains(t, err, "LODA_SIET")
+	_, err = loadText(t, "", "LODA_LOG_LEVEL=loud")
+	require.ErrorContains(t, err, "log.level")
+}
+
+func TestMissingConfigurationIsAnErrorOnlyIfItWasAskedFor(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "lodad.yaml")
+	c, err := loadConfig(missing, false, nil)
+	require.NoError(t, err)
+	require.Equal(t, defaultConfig(), c)
+	_, err = loadConfig(missing, true, nil)
+	require.ErrorContains(t, err, "config init")
+	require.ErrorContains(t, err, missing)
+}
+
+func FuzzConfig(f *testing.F) {
+	f.Add(configTemplate)
+	f.Add("profiles: {a: {image: x, disk: {min_size: 8GB}}}")
+	f.Add("dhcp: {interfaces: [eth1], subnets: [{prefix: 10.0.0.0/8, pool: 10.0.0.1-10.0.0.2}]}")
+	f.Fuzz(func(t *testing.T, text string) {
+		c := defaultConfig()
+		if decodeStrict([]byte(text), c) == nil {
+			_ = c.check()
+		}
+	})
+}
