@@ -16,7 +16,7 @@ func configCommand(g *globals) *cobra.Command {
 		Use:     "init [FILE]",
 		Short:   "Write a commented configuration (to standard output without FILE)",
 		Example: "  lodad config init /etc/loda/lodad.yaml",
-		Args:    cobra.MaximumNArgs(1),
+		Args:    atMost(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				_, err := fmt.Fprint(cmd.OutOrStdout(), configTemplate)

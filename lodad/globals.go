@@ -79,9 +79,13 @@ func (g *globals) localClient() (*api.Client, error) {
 	}
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var d net.Dialer
-		return d.DialContext(ctx, "unix", c.socket())
+		conn, err := d.DialContext(ctx, "unix", c.socket())
+		if err != nil {
+			err = fmt.Errorf("%w; does `lodad serve` run with this configuration (%s)? --server names another", err, g.config)
+		}
+		return conn, err
 	}}
-	return &api.Client{URL: "http://" + "lodad", Token: token, HTTP: &http.Client{Transport: transport, Timeout: time.Minute}}, nil
+	return &api.Client{URL: "http://lodad", Token: token, HTTP: &http.Client{Transport: transport, Timeout: time.Minute}}, nil
 }
 
 func (g *globals) remote() (*api.Client, error) {

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -57,7 +56,7 @@ installation gives it. Needs root and the packages that scripts/setup installs.
 
 The package mirrors are those of this host.`,
 		Example: "  lodad image build-debian debian-12\n  lodad image build-debian virtual --kernel-package linux-image-cloud-amd64",
-		Args:    cobra.MaximumNArgs(1),
+		Args:    atMost(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			images, err := g.images(dir)
 			if err != nil {
@@ -131,9 +130,12 @@ func imageList(g *globals) *cobra.Command {
 				return err
 			}
 			if err != nil {
-				fmt.Fprintln(os.Stderr, "lodad:", err)
+				fmt.Fprintln(cmd.ErrOrStderr(), "lodad:", plainLines(err.Error()))
 			}
 			if g.output == "json" {
+				if all == nil {
+					all = []image.Image{}
+				}
 				return writeJSON(cmd.OutOrStdout(), all)
 			}
 			var rows [][]string

@@ -65,9 +65,9 @@ named and nothing is imported.`,
 			var p *api.Problem
 			if errors.As(err, &p) && len(p.Errors) > 0 {
 				for _, e := range p.Errors {
-					fmt.Fprintln(cmd.ErrOrStderr(), plain(strings.TrimPrefix(strings.Join([]string{args[0], e.Location, e.Message}, ": "), "-: ")))
+					fmt.Fprintln(cmd.ErrOrStderr(), plain(rowError(args[0], e)))
 				}
-				return fmt.Errorf("%d errors, nothing was imported", len(p.Errors))
+				return fmt.Errorf("nothing was imported: %d of the above to correct", len(p.Errors))
 			}
 			if err != nil {
 				return err
@@ -87,6 +87,21 @@ named and nothing is imported.`,
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "check everything, store nothing")
 	cmd.Flags().BoolVar(&install, "install", false, "open an installation for every machine")
 	return cmd
+}
+
+// rowError says what is wrong with a row in the form that editors jump to: rack.csv:3: serial: …
+func rowError(file string, e api.ProblemError) string {
+	line, column, _ := strings.Cut(strings.TrimPrefix(e.Location, "line "), ", ")
+	if file == "-" {
+		file = "standard input"
+	}
+	if line != "" {
+		file += ":" + line
+	}
+	if column != "" {
+		column += ": "
+	}
+	return file + ": " + column + e.Message
 }
 
 func machineList(g *globals) *cobra.Command {
@@ -179,8 +194,12 @@ func showMachine(w io.Writer, m api.Machine) error {
 	if err != nil {
 		return fmt.Errorf("machine %s: its facts cannot be read: %w", m.Serial, err)
 	}
-	fmt.Fprintln(w)
-	return facts.WriteText(w)
+	var text strings.Builder
+	if err := facts.WriteText(&text); err != nil {
+		return err
+	}
+	_, err = fmt.Fprint(w, "\n", plainLines(text.String()))
+	return err
 }
 
 // stage is a state and how long an installation was in it.

@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -21,13 +23,16 @@ const (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	os.Exit(run(ctx, os.Args[1:]))
+	context.AfterFunc(ctx, stop) // a second signal ends what the first could not
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-func run(ctx context.Context, args []string) int {
+// run is main without the process. It returns the exit status.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := rootCommand()
 	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
 	var usage usageError
 	switch {
@@ -36,10 +41,10 @@ func run(ctx context.Context, args []string) int {
 	case errors.Is(err, errSilent):
 		return exitFailed
 	case errors.As(err, &usage):
-		fmt.Fprintf(os.Stderr, "lodad: %v\nRun `lodad help` to see how it is used.\n", err)
+		fmt.Fprintf(stderr, "lodad: %s\nRun `lodad help` to see how it is used.\n", plainLines(err.Error()))
 		return exitUsage
 	}
-	fmt.Fprintf(os.Stderr, "lodad: %v\n", err)
+	fmt.Fprintf(stderr, "lodad: %s\n", plainLines(err.Error()))
 	return exitFailed
 }
 
@@ -76,13 +81,48 @@ No hardware at hand? lodad lab up makes a rack of virtual machines.`,
 	g.bind(root)
 	root.AddCommand(serveCommand(g), configCommand(g), machineCommand(g), statusCommand(g), timelineCommand(g),
 		imageCommand(g), bootosCommand(g), tokenCommand(g), hwCommand(), labCommand(g))
+	refuseUnknownCommands(root)
 	return root
+}
+
+// refuseUnknownCommands makes a misspelt command an error wherever there are commands below. cobra shows the help
+// instead, and calls that a success, so that a script would go on.
+func refuseUnknownCommands(cmd *cobra.Command) {
+	for _, c := range cmd.Commands() {
+		refuseUnknownCommands(c)
+	}
+	if !cmd.HasSubCommands() || cmd.Runnable() {
+		return
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		err := fmt.Errorf("%s: there is no command %q", cmd.CommandPath(), args[0])
+		if cmd.SuggestionsMinimumDistance <= 0 {
+			cmd.SuggestionsMinimumDistance = 2
+		}
+		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+			err = fmt.Errorf("%w; did you mean %s?", err, strings.Join(near, " or "))
+		}
+		return usageError{err}
+	}
+	cmd.Args = cobra.ArbitraryArgs
 }
 
 // exactly is cobra.ExactArgs with an exit status of its own.
 func exactly(n int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := cobra.ExactArgs(n)(cmd, args); err != nil {
+			return usageError{fmt.Errorf("%s: %w; usage: %s", cmd.CommandPath(), err, cmd.UseLine())}
+		}
+		return nil
+	}
+}
+
+func atMost(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := cobra.MaximumNArgs(n)(cmd, args); err != nil {
 			return usageError{fmt.Errorf("%s: %w; usage: %s", cmd.CommandPath(), err, cmd.UseLine())}
 		}
 		return nil

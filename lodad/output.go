@@ -7,18 +7,49 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/project-loda/loda/inventory"
 	"github.com/project-loda/loda/loda/api"
 )
 
+// Texts come from machines and people, and end on a terminal: nothing that moves the cursor gets through, in any of the
+// forms of output.
+
 func writeJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
+	doc, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(w, escaped(doc))
+	return err
 }
 
-// table writes rows in columns. Cells come from machines and people, so nothing that moves the cursor gets through.
+// writeJSONLine is writeJSON for a stream of documents, one a line.
+func writeJSONLine(w io.Writer, v any) error {
+	doc, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(w, escaped(doc))
+	return err
+}
+
+// escaped writes control characters of strings as JSON can, those above ASCII too: a terminal obeys U+009B as it does
+// ESC [.
+func escaped(doc []byte) string {
+	var b strings.Builder
+	for _, r := range string(doc) {
+		if r < 0x7f || unicode.IsPrint(r) || r > 0xffff {
+			b.WriteRune(r)
+		} else {
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.String()
+}
+
+// table writes rows in columns.
 func table(w io.Writer, header []string, rows [][]string) error {
 	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(tw, strings.Join(header, "\t"))
@@ -31,13 +62,23 @@ func table(w io.Writer, header []string, rows [][]string) error {
 	return tw.Flush()
 }
 
+// plain makes a text one line that shows as it is.
 func plain(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
+		if !unicode.IsPrint(r) {
 			return ' '
 		}
 		return r
 	}, s)
+}
+
+// plainLines is plain for a text of several lines.
+func plainLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i := range lines {
+		lines[i] = plain(lines[i])
+	}
+	return strings.Join(lines, "\n")
 }
 
 func dash(s string) string {

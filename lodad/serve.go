@@ -81,13 +81,20 @@ func serve(ctx context.Context, c *config) (err error) {
 	return s.Run(ctx)
 }
 
-// firstToken makes an admin token if there is no token at all, and leaves its secret in a file for this host's admin.
+// firstToken makes an admin token if there is none that is good, and leaves its secret in a file for this host's admin:
+// whoever revoked the last one would be locked out otherwise.
 func firstToken(ctx context.Context, store inventory.TokenStore, path string) error {
 	tokens, err := store.Tokens(ctx)
-	if err != nil || len(tokens) > 0 {
+	if err != nil {
 		return err
 	}
-	t, secret := apiserver.MakeToken(api.TokenRequest{Name: "first-admin", Role: api.Admin}, time.Now())
+	now := time.Now()
+	for _, t := range tokens {
+		if t.Role == string(api.Admin) && (t.ExpiresAt.IsZero() || t.ExpiresAt.After(now)) {
+			return nil
+		}
+	}
+	t, secret := apiserver.MakeToken(api.TokenRequest{Name: "first-admin", Role: api.Admin}, now)
 	// The file first: a token whose secret nobody has would keep this from ever happening again.
 	if err := writeFileAtomic(path, []byte(secret+"\n"), 0o600); err != nil {
 		return fmt.Errorf("first admin token: %w", err)

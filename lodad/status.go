@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -28,14 +29,28 @@ when no installation is at work any more; the exit status is 0 only if every
 imported machine is installed.`,
 		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if watch && g.output == "json" {
+				return usageError{errors.New("--watch shows a table; with --output json use --until-done, or `lodad timeline --follow`")}
+			}
 			c, err := g.client()
 			if err != nil {
 				return err
 			}
-			if g.output == "json" {
-				return statusJSON(cmd.Context(), cmd.OutOrStdout(), c)
+			every = max(every, 200*time.Millisecond)
+			w, ctx := cmd.OutOrStdout(), cmd.Context()
+			switch {
+			case g.output == "json" && untilDone:
+				// Nothing but the document at the end.
+				err = errors.Join(showStatus(ctx, io.Discard, c, true, true, every), statusJSON(context.WithoutCancel(ctx), w, c))
+			case g.output == "json":
+				return statusJSON(ctx, w, c)
+			default:
+				err = showStatus(ctx, w, c, watch || untilDone, untilDone, every)
 			}
-			return showStatus(cmd.Context(), cmd.OutOrStdout(), c, watch || untilDone, untilDone, max(every, 200*time.Millisecond))
+			if err == nil && untilDone && ctx.Err() != nil {
+				return errSilent // interrupted before all were done
+			}
+			return err
 		},
 	}
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "follow until interrupted")
@@ -73,7 +88,7 @@ func showStatus(ctx context.Context, w io.Writer, c *api.Client, watch, untilDon
 		case err != nil && (!watch || first):
 			return err
 		case err != nil:
-			fmt.Fprintf(w, "%s  %v; trying again\n", time.Now().Format(time.TimeOnly), err)
+			fmt.Fprintf(w, "%s  %s; trying again\n", time.Now().Format(time.TimeOnly), plain(err.Error()))
 		case !watch || screen:
 			if screen && watch {
 				fmt.Fprint(w, "\x1b[H\x1b[2J")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"time"
@@ -23,12 +24,15 @@ A machine that was refused (junk serial number, a hardware address that another
 machine owns) has no record of its own: ask for its MAC.`,
 		Args: exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if last < 0 || last > maxLast {
+				return usageError{fmt.Errorf("--last %d: want 0 (all) to %d", last, maxLast)}
+			}
 			c, err := g.client()
 			if err != nil {
 				return err
 			}
 			w := cmd.OutOrStdout()
-			page, err := c.Timeline(cmd.Context(), args[0], 0, min(max(last, 1), 1000), last > 0)
+			page, err := c.Timeline(cmd.Context(), args[0], 0, cmp.Or(last, maxLast), last > 0)
 			for {
 				if err != nil {
 					return err
@@ -48,7 +52,7 @@ machine owns) has no record of its own: ask for its MAC.`,
 					case <-time.After(time.Second):
 					}
 				}
-				page, err = c.Timeline(cmd.Context(), args[0], page.Next, 1000, false)
+				page, err = c.Timeline(cmd.Context(), args[0], page.Next, maxLast, false)
 				if cmd.Context().Err() != nil {
 					return nil
 				}
@@ -60,10 +64,13 @@ machine owns) has no record of its own: ask for its MAC.`,
 	return cmd
 }
 
+// maxLast is how many events the API gives at a time.
+const maxLast = 1000
+
 // writeEvent writes one line: a JSON document for machines, columns for people.
 func (g *globals) writeEvent(w io.Writer, e inventory.Event) error {
 	if g.output == "json" {
-		return writeJSON(w, e)
+		return writeJSONLine(w, e)
 	}
 	_, err := fmt.Fprintf(w, "%s  %-8s %s\n", e.Time.Local().Format("2006-01-02 15:04:05.000"), e.Kind, plain(e.Message))
 	return err
