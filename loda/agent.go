@@ -450,7 +450,8 @@ func readFacts(serial inventory.Serial, doc json.RawMessage) (*hw.Facts, error) 
 }
 
 // keepFacts stores a facts document with its machine.
-func (in *Installer) keepFacts(ctx context.Context, serial inventory.Serial, facts *hw.Facts, doc json.RawMessage) error {
+func (in *Installer) keepFacts(ctx context.Context, serial inventory.Serial, facts *hw.Facts,
+	doc json.RawMessage) error {
 	_, err := in.store.UpdateMachine(ctx, serial, func(m *inventory.Machine) error {
 		m.Facts, m.LastSeenAt = doc, in.now()
 		for _, f := range []struct {

@@ -159,8 +159,8 @@ func (in *Installer) discover(ctx context.Context, serial inventory.Serial, s Si
 // a bound anyone could fill the inventory, and take the addresses of machines to come.
 const maxMACs = 64
 
-var errTooManyMACs = fmt.Errorf("the machine would have more than %d hardware addresses; if its NICs were replaced that "+
-	"often, delete the machine and import it again", maxMACs)
+var errTooManyMACs = fmt.Errorf("the machine would have more than %d hardware addresses; if its NICs were replaced "+
+	"that often, delete the machine and import it again", maxMACs)
 
 // learn takes over what a machine says of itself.
 func learn(m *inventory.Machine, s Sighting, macs []inventory.MAC, now time.Time) error {

@@ -133,7 +133,8 @@ func parseCSV(r io.Reader) (machines []inventory.Machine, lines []int, bad CellE
 		}
 		line, _ := cr.FieldPos(0)
 		if rows++; rows > MaxImportMachines {
-			return nil, nil, nil, CellErrors{{Line: line, Message: fmt.Sprintf("more than %d machines; split the file", MaxImportMachines)}}
+			return nil, nil, nil, CellErrors{{Line: line,
+				Message: fmt.Sprintf("more than %d machines; split the file", MaxImportMachines)}}
 		}
 		if len(record) != len(header) {
 			bad = append(bad, CellError{line, "", fmt.Sprintf("%d cells, want %d as in the header", len(record), len(header))})
@@ -311,7 +312,8 @@ func (in *Installer) Import(ctx context.Context, r io.Reader, o ImportOptions) (
 	}
 	events := make([]inventory.Event, len(machines))
 	for i, m := range machines {
-		events[i] = inventory.Event{Time: in.now(), Serial: m.Serial, Kind: inventory.KindAudit, Message: "imported" + by(o.By)}
+		events[i] = inventory.Event{Time: in.now(), Serial: m.Serial, Kind: inventory.KindAudit,
+			Message: "imported" + by(o.By)}
 	}
 	if err := in.store.AppendEvents(ctx, events...); err != nil {
 		return nil, fmt.Errorf("all machines were imported, but that could not be noted in their timelines: %w", err)
@@ -357,7 +359,8 @@ func rowErrors(rows []inventory.RowError, lines []int) CellErrors {
 		var conflict *inventory.ConflictError
 		var other int
 		if errors.As(row.Err, &conflict) {
-			if n, _ := fmt.Sscanf(conflict.Owner, "row %d of the same import", &other); n == 1 && other >= 1 && other <= len(lines) {
+			n, _ := fmt.Sscanf(conflict.Owner, "row %d of the same import", &other)
+			if n == 1 && other >= 1 && other <= len(lines) {
 				message = fmt.Sprintf("%s is in line %d already", conflict.What, lines[other-1])
 			}
 		}

@@ -106,7 +106,8 @@ type Deadlines struct {
 
 // DefaultDeadlines are long enough for slow servers and slow links.
 func DefaultDeadlines() Deadlines {
-	return Deadlines{Netbooting: 15 * time.Minute, Detecting: 10 * time.Minute, Installing: 15 * time.Minute, Finishing: 30 * time.Minute}
+	return Deadlines{Netbooting: 15 * time.Minute, Detecting: 10 * time.Minute, Installing: 15 * time.Minute,
+		Finishing: 30 * time.Minute}
 }
 
 // Validate refuses what cannot be meant: a deadline that is not zero and under a second, such as 15 without a unit.

@@ -186,7 +186,8 @@ func (c *config) check() error {
 	if c.Log.Format != "text" && c.Log.Format != "json" {
 		bad("log.format: %q is unknown; want text or json", c.Log.Format)
 	}
-	for _, l := range []struct{ key, addr string }{{"api", c.Listen.API}, {"boot", c.Listen.Boot}, {"tftp", c.Listen.TFTP}} {
+	for _, l := range []struct{ key, addr string }{
+		{"api", c.Listen.API}, {"boot", c.Listen.Boot}, {"tftp", c.Listen.TFTP}} {
 		if err := checkAddr(l.addr); err != nil {
 			bad("listen.%s: %w", l.key, err)
 		}

@@ -85,7 +85,8 @@ func (g *globals) localClient() (*api.Client, error) {
 		}
 		return conn, err
 	}}
-	return &api.Client{URL: "http://lodad", Token: token, HTTP: &http.Client{Transport: transport, Timeout: time.Minute}}, nil
+	return &api.Client{URL: "http://lodad", Token: token,
+		HTTP: &http.Client{Transport: transport, Timeout: time.Minute}}, nil
 }
 
 func (g *globals) remote() (*api.Client, error) {

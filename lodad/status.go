@@ -30,7 +30,8 @@ imported machine is installed.`,
 		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if watch && g.output == "json" {
-				return usageError{errors.New("--watch shows a table; with --output json use --until-done, or `lodad timeline --follow`")}
+				return usageError{errors.New("--watch shows a table; with --output json use --until-done, or " +
+					"`lodad timeline --follow`")}
 			}
 			c, err := g.client()
 			if err != nil {

@@ -120,7 +120,8 @@ const manyMachines = 50
 
 // latestOfMany is latest for a page of machines. It reads the open installations and the newest ones at once, which
 // are those of most machines, and asks the inventory one by one for the rest only.
-func (s *server) latestOfMany(ctx context.Context) (func(context.Context, inventory.Serial) (*api.Installation, error), error) {
+func (s *server) latestOfMany(ctx context.Context) (
+	func(context.Context, inventory.Serial) (*api.Installation, error), error) {
 	const most = 1000
 	open, err := s.store.Installations(ctx, inventory.InstallationFilter{OpenOnly: true, Limit: most})
 	if err != nil {

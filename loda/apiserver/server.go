@@ -219,7 +219,8 @@ func (s *server) fail(err error) error {
 	case errors.As(err, &cells):
 		details := make([]error, len(cells))
 		for i, c := range cells {
-			details[i] = &huma.ErrorDetail{Message: c.Message, Location: strings.TrimSuffix(strings.TrimSuffix(c.Error(), c.Message), ": ")}
+			location := strings.TrimSuffix(strings.TrimSuffix(c.Error(), c.Message), ": ")
+			details[i] = &huma.ErrorDetail{Message: c.Message, Location: location}
 		}
 		return huma.Error422UnprocessableEntity("nothing was imported", details...)
 	case errors.As(err, &conflict), errors.Is(err, loda.ErrTransition):

@@ -47,7 +47,8 @@ func (b *booter) Boot(ctx context.Context, c pxe.Client) (pxe.Instruction, error
 		b.timeline.claim(c.Remote, mac)
 	}
 	if err := b.c.Dir.checkBootOS(); err != nil {
-		b.timeline.add(inventory.Event{Time: time.Now(), MAC: mac, Kind: inventory.KindAlarm, Message: "cannot boot bootOS: " + err.Error()})
+		b.timeline.add(inventory.Event{Time: time.Now(), MAC: mac, Kind: inventory.KindAlarm,
+			Message: "cannot boot bootOS: " + err.Error()})
 		return nil, err
 	}
 	// The kernel is quiet: its messages take seconds on a serial line, and hide what the agent says to people.

@@ -338,7 +338,8 @@ func (l connectionLog) Write(text []byte) (int, error) {
 		return len(text), nil
 	}
 	l.log.Warn("connection refused", "server", l.what, "reason", line)
-	// net/http has no other way to tell who it was, and what they said: 10.77.0.30:4711: remote error: tls: bad certificate
+	// net/http has no other way to tell who it was and what they said:
+	// http: TLS handshake error from 10.77.0.30:4711: remote error: tls: bad certificate
 	peer, why, _ := strings.Cut(failed, ": ")
 	if addr, err := netip.ParseAddrPort(peer); err == nil && strings.Contains(why, "certificate") {
 		l.timeline.distrusted(addr.Addr(), why, time.Now())

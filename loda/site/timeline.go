@@ -45,7 +45,8 @@ const (
 )
 
 func newTimeline(store inventory.EventStore, log *slog.Logger) *timeline {
-	return &timeline{store: store, log: log, queue: make(chan inventory.Event, timelineQueue), owners: map[netip.Addr]owner{}}
+	return &timeline{store: store, log: log, queue: make(chan inventory.Event, timelineQueue),
+		owners: map[netip.Addr]owner{}}
 }
 
 func (t *timeline) add(e inventory.Event) {
@@ -112,8 +113,9 @@ func (t *timeline) distrusted(addr netip.Addr, why string, now time.Time) {
 	}
 	o.warned = now
 	t.put(addr, o)
-	t.add(inventory.Event{Time: now, MAC: o.mac, Kind: inventory.KindAlarm, Message: fmt.Sprintf("%s ended a call because of "+
-		"this server's certificate (%s): its bootOS was built with another certificate authority, run `lodad bootos build`", addr, why)})
+	t.add(inventory.Event{Time: now, MAC: o.mac, Kind: inventory.KindAlarm, Message: fmt.Sprintf("%s ended a call because "+
+		"of this server's certificate (%s): its bootOS was built with another certificate authority, run `lodad bootos "+
+		"build`", addr, why)})
 }
 
 // run writes in batches until ctx ends, then what is left.
