@@ -33,12 +33,15 @@ var ownCommands = []string{modulePath + "/bootos/init", modulePath + "/bootos/mo
 
 // urootCommands are for the scripts of profiles and for the emergency shell. Not in: what would be a second init, DHCP
 // client or daemon beside the agent.
-var urootCommands = []string{"base64", "basename", "blkid", "cat", "chmod", "chroot", "comm", "cp", "cpio", "date",
-	"df", "dirname", "dmesg", "du", "echo", "false", "find", "free", "gosh", "grep", "gzip", "head", "hexdump", "hostname",
-	"hwclock", "id", "insmod", "ip", "kill", "ln", "losetup", "ls", "lsmod", "md5sum", "mkdir", "mkfifo", "mknod", "mktemp",
-	"more", "mount", "mv", "netstat", "nohup", "pci", "pidof", "ping", "printenv", "ps", "pwd", "readlink", "realpath",
-	"rm", "rmmod", "seq", "shasum", "sleep", "sort", "strings", "stty", "sync", "tail", "tar", "tee", "time", "timeout", "touch",
-	"tr", "true", "tty", "umount", "uname", "uniq", "unshare", "uptime", "wc", "wget", "which", "xargs", "yes"}
+var urootCommands = []string{
+	"base64", "basename", "blkid", "cat", "chmod", "chroot", "comm", "cp", "cpio", "date", "df", "dirname", "dmesg",
+	"du", "echo", "false", "find", "free", "gosh", "grep", "gzip", "head", "hexdump", "hostname", "hwclock", "id",
+	"insmod", "ip", "kill", "ln", "losetup", "ls", "lsmod", "md5sum", "mkdir", "mkfifo", "mknod", "mktemp", "more",
+	"mount", "mv", "netstat", "nohup", "pci", "pidof", "ping", "printenv", "ps", "pwd", "readlink", "realpath", "rm",
+	"rmmod", "seq", "shasum", "sleep", "sort", "strings", "stty", "sync", "tail", "tar", "tee", "time", "timeout",
+	"touch", "tr", "true", "tty", "umount", "uname", "uniq", "unshare", "uptime", "wc", "wget", "which", "xargs",
+	"yes",
+}
 
 // buildTags leave out gosh's line editor, which questions the terminal whenever the program starts, under any name.
 var buildTags = []string{"goshsmall"}
@@ -67,7 +70,7 @@ func base(ctx context.Context, source, cache string, log *slog.Logger) ([]byte, 
 		return packed, nil
 	}
 	log.Info("build the base layer with Go; this takes up to a minute", "source", source, "digest", digest)
-	l, err := compileBase(source, digest)
+	l, err := compileBase(ctx, source, digest)
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +174,12 @@ func goTool(ctx context.Context, dir string, args ...string) ([]byte, error) {
 }
 
 // compileBase builds the busybox and what the kernel needs around it.
-func compileBase(source, digest string) (*layer, error) {
+func compileBase(ctx context.Context, source, digest string) (*layer, error) {
+	// A program that was built with -trimpath does not know by itself where Go is.
+	goroot, err := goTool(ctx, source, "env", "GOROOT")
+	if err != nil {
+		return nil, err
+	}
 	tmp, err := os.MkdirTemp("", "loda-bootos-")
 	if err != nil {
 		return nil, err
@@ -179,7 +187,7 @@ func compileBase(source, digest string) (*layer, error) {
 	defer os.RemoveAll(tmp)
 
 	env := golang.Default(golang.DisableCGO(), golang.WithGOOS("linux"), golang.WithGOARCH("amd64"),
-		golang.WithWorkingDir(source), golang.WithBuildTag(buildTags...))
+		golang.WithGOROOT(strings.TrimSpace(string(goroot))), golang.WithWorkingDir(source), golang.WithBuildTag(buildTags...))
 	l := newLayer("base")
 	err = uimage.Create(nil,
 		uimage.WithReplaceEnv(env),
@@ -194,8 +202,8 @@ func compileBase(source, digest string) (*layer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("base layer: %w", err)
 	}
-	for _, dir := range []string{"bin", "dev", "etc", "lib", "mnt", "proc", "root", "run", "sbin", "sys", "tmp", "usr/lib/loda",
-		"var/log"} {
+	for _, dir := range []string{"bin", "dev", "etc", "lib", "mnt", "proc", "root", "run", "sbin", "sys", "tmp",
+		"usr/lib/loda", "var/log"} {
 		l.put(cpio.Directory(dir, 0o755))
 	}
 	// The kernel opens it for init's standard streams before anything can mount devtmpfs.
