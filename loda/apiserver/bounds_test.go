@@ -54,10 +54,10 @@ func (s slowStore) CreateMachines(ctx context.Context, ms []inventory.Machine) e
 	}
 }
 
-func (s slowStore) DeleteMachine(ctx context.Context, serial inventory.Serial) error {
+func (s slowStore) CreateInstallation(ctx context.Context, i inventory.Installation, events ...inventory.Event) error {
 	select {
 	case <-time.After(s.takes):
-		return s.Store.DeleteMachine(ctx, serial)
+		return s.Store.CreateInstallation(ctx, i, events...)
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -70,8 +70,8 @@ func TestWorkMayTakeLongerThanTheBody(t *testing.T) {
 	d.serve(slowStore{d.store, 600 * time.Millisecond})
 	_, err := d.client(api.Operator).Import(t.Context(), strings.NewReader("serial\nSN-0001\n"), false, false)
 	require.NoError(t, err)
-	resp := d.call("DELETE", "/api/v1/machines/SN-0001", d.secrets[api.Admin], strings.NewReader("{}"))
-	require.Equal(t, http.StatusNoContent, resp.StatusCode)
+	_, err = d.client(api.Operator).Install(t.Context(), "SN-0001", api.InstallRequest{Profile: "debian"})
+	require.NoError(t, err)
 }
 
 func TestImportGoesOnWhenItsCallerHangsUp(t *testing.T) {
