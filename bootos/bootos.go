@@ -21,8 +21,8 @@ const (
 // faster in virtual machines and has virtio drivers only.
 const DefaultKernelPackage = "linux-image-amd64"
 
-// DefaultFirmwarePackage has what Debian knows as free firmware. What most network cards want is in packages that are not
-// free, see the README.
+// DefaultFirmwarePackage has what Debian knows as free firmware. What most network cards want is in packages that are
+// not free, see the README.
 const DefaultFirmwarePackage = "firmware-linux-free"
 
 // Options say what goes into a bootOS. OutDir and CA are required.
@@ -42,8 +42,8 @@ type Options struct {
 	// [DefaultDrivers] that this kernel does not have is left out and listed in the manifest; any other that is
 	// missing is an error.
 	Drivers []string
-	// ModuleFiles are further modules (.ko, .ko.xz or .ko.zst files, built for this kernel), such as a vendor's newer driver.
-	// A module of the same name replaces the kernel's own.
+	// ModuleFiles are further modules (.ko, .ko.xz or .ko.zst files, built for this kernel), such as a vendor's newer
+	// driver. A module of the same name replaces the kernel's own.
 	ModuleFiles []string
 	// Firmware are directories laid out like /lib/firmware, and Debian's firmware packages: .deb files, or names such as
 	// firmware-bnx2x, which are downloaded. Only files that the included modules name (modinfo's firmware field) are

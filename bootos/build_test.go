@@ -145,7 +145,8 @@ func TestAnImageHasBaseDriversAndTrustInLayers(t *testing.T) {
 	require.EqualValues(t, cpio.S_IFREG|0o755, files["usr/lib/loda/plugins/raid-acme"].Mode)
 	require.EqualValues(t, cpio.S_IFREG|0o751, files["opt/tools/bin/tool"].Mode)
 	require.Equal(t, "tool", content(t, files["opt/tools/bin/link"]))
-	require.Contains(t, content(t, files["lib/modules/6.1.0-test/modules.dep"]), "kernel/ixgbe.ko.zst: kernel/mdio.ko.zst\n")
+	require.Contains(t, content(t, files["lib/modules/6.1.0-test/modules.dep"]),
+		"kernel/ixgbe.ko.zst: kernel/mdio.ko.zst\n")
 	dec, err := zstd.NewReader(strings.NewReader(content(t, files["lib/modules/6.1.0-test/kernel/ixgbe.ko.zst"])))
 	require.NoError(t, err)
 	defer dec.Close()
@@ -330,7 +331,8 @@ func FuzzImageRelease(f *testing.F) {
 func (b *bench) deb(tree string) string {
 	b.t.Helper()
 	need.Command(b.t, "dpkg-deb")
-	b.write(tree+"/DEBIAN/control", "Package: linux-image-test\nVersion: 6.1-1\nArchitecture: amd64\nMaintainer: x <x@x>\nDescription: x\n")
+	b.write(tree+"/DEBIAN/control", "Package: linux-image-test\nVersion: 6.1-1\nArchitecture: amd64\n"+
+		"Maintainer: x <x@x>\nDescription: x\n")
 	out, err := exec.Command("dpkg-deb", "--build", "--root-owner-group", filepath.Join(b.dir, tree),
 		filepath.Join(b.dir, tree+".deb")).CombinedOutput()
 	require.NoError(b.t, err, "%s", out)
@@ -377,7 +379,8 @@ func TestTheBaseLayerIsTheSameWhereverItIsBuilt(t *testing.T) {
 	require.True(t, bytes.Equal(built[0], built[1]), "two builds differ")
 	archive, _, err := readLayer("base", built[1])
 	require.NoError(t, err)
-	for _, name := range []string{"init", "sbin/modprobe", "bin/sh", "bbin/gosh", "bbin/mount", "dev/console", "etc/loda/base"} {
+	for _, name := range []string{"init", "sbin/modprobe", "bin/sh", "bbin/gosh", "bbin/mount", "dev/console",
+		"etc/loda/base"} {
 		_, ok := archive.Get(name)
 		require.True(t, ok, name)
 	}

@@ -7,8 +7,8 @@
 //		CA:     authority.PEM(),
 //	})
 //
-// leaves in OutDir the files [KernelFile] and [InitramfsFile], which a boot loader gets, [ManifestFile], which says what
-// is in them, and [BaseFile], the part that was compiled.
+// leaves in OutDir the files [KernelFile] and [InitramfsFile], which a boot loader gets, [ManifestFile], which says
+// what is in them, and [BaseFile], the part that was compiled.
 //
 // # Layers
 //

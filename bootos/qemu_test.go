@@ -31,29 +31,54 @@ import (
 // sizeLimit is what kernel and initramfs may have together, with all drivers.
 const sizeLimit = 60e6
 
-// realBuild builds from Debian's kernel. The base layer is compiled if the sources changed, otherwise it is in the cache.
-func realBuild(t *testing.T, ca *trust.Authority, pkg string) *Result {
+// built are the images that the tests of this run share: what they boot is the same, and it takes ten seconds to pack.
+var built = struct {
+	sync.Mutex
+	dir    string
+	ca     *trust.Authority
+	images map[string]*Result
+}{images: map[string]*Result{}}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if built.dir != "" {
+		_ = os.RemoveAll(built.dir)
+	}
+	os.Exit(code)
+}
+
+// image builds from a kernel package of Debian, with an authority that it returns. The base layer is compiled if the
+// sources changed, else it is in the cache.
+func image(t *testing.T, pkg string, emergencyShell bool) (*Result, *trust.Authority) {
 	t.Helper()
 	need.Command(t, "go", "apt-get", "dpkg-deb")
-	r, err := Build(t.Context(), Options{OutDir: t.TempDir(), CA: ca.PEM(), Kernel: Kernel{Package: pkg},
-		CacheDir: userCache(t), Log: testLogger(t)})
-	require.NoError(t, err)
+	built.Lock()
+	defer built.Unlock()
+	if built.dir == "" {
+		var err error
+		built.dir, err = os.MkdirTemp("", "loda-bootos-test-")
+		require.NoError(t, err)
+		built.ca, err = trust.Open(filepath.Join(built.dir, "ca"))
+		require.NoError(t, err)
+	}
+	name := fmt.Sprintf("%s-%v", pkg, emergencyShell)
+	if built.images[name] == nil {
+		r, err := Build(t.Context(), Options{OutDir: filepath.Join(built.dir, name), CA: built.ca.PEM(),
+			Kernel: Kernel{Package: pkg}, EmergencyShell: emergencyShell, CacheDir: userCache(t), Log: testLogger(t)})
+		require.NoError(t, err)
+		built.images[name] = r
+	}
+	r := built.images[name]
 	size := r.Manifest.Files[KernelFile].Bytes + r.Manifest.Files[InitramfsFile].Bytes
 	t.Logf("%s: kernel and initramfs have %.1f MB, %d modules", pkg, float64(size)/1e6, len(r.Manifest.Modules))
 	require.Less(t, size, int64(sizeLimit))
-	return r
-}
-
-func newAuthority(t *testing.T) *trust.Authority {
-	t.Helper()
-	ca, err := trust.Open(t.TempDir())
-	require.NoError(t, err)
-	return ca
+	return r, built.ca
 }
 
 // vm is a QEMU that boots a kernel directly and shows its serial console.
 type vm struct {
 	t     *testing.T
+	keys  io.Writer
 	done  chan struct{}
 	mu    sync.Mutex
 	lines []string
@@ -62,16 +87,18 @@ type vm struct {
 func boot(t *testing.T, kernel, initramfs, cmdline string, args ...string) *vm {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", append([]string{"-accel", "tcg,tb-size=64", "-cpu", "max,la57=off",
-		"-m", "256", "-nodefaults", "-nographic", "-no-reboot", "-serial", "stdio", "-monitor", "none", "-kernel", kernel,
-		"-initrd", initramfs, "-append", "console=ttyS0 quiet " + cmdline,
+	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", append([]string{"-accel", "tcg,tb-size=64",
+		"-cpu", "max,la57=off", "-m", "256", "-nodefaults", "-nographic", "-no-reboot", "-serial", "stdio",
+		"-monitor", "none", "-kernel", kernel, "-initrd", initramfs, "-append", "console=ttyS0 quiet " + cmdline,
 		"-smbios", "type=1,manufacturer=Acme,product=Anvil,serial=ANVIL-0001,uuid=11111111-2222-3333-4444-555555555555"},
 		args...)...)
+	keys, err := cmd.StdinPipe()
+	require.NoError(t, err)
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	cmd.Stderr = cmd.Stdout
 	require.NoError(t, cmd.Start())
-	m := &vm{t: t, done: make(chan struct{})}
+	m := &vm{t: t, keys: keys, done: make(chan struct{})}
 	go func() {
 		defer close(m.done)
 		for s := bufio.NewScanner(out); s.Scan(); {
@@ -201,8 +228,7 @@ func TestAMachineBootsReportsItsHardwareAndRefusesAnothersImage(t *testing.T) {
 	require.NoError(t, os.Truncate(disk, 1<<30))
 	for pkg, nic := range map[string]string{DefaultKernelPackage: "e1000e", "linux-image-cloud-amd64": "virtio-net-pci"} {
 		t.Run(pkg, func(t *testing.T) {
-			ca := newAuthority(t)
-			r := realBuild(t, ca, pkg)
+			r, ca := image(t, pkg, false)
 			d := newDaemon(t, ca,
 				agentapi.Action{ID: "a1", Kind: agentapi.ActionDetect, Title: "detect the hardware"},
 				agentapi.Action{ID: "a2", Kind: agentapi.ActionInstallImage, Title: "write another's image",
@@ -247,7 +273,7 @@ func TestAMachineBootsReportsItsHardwareAndRefusesAnothersImage(t *testing.T) {
 
 func TestAMachineThatNobodySentSaysWhyAndRebootsWithoutAShell(t *testing.T) {
 	need.QEMU(t)
-	r := realBuild(t, newAuthority(t), "linux-image-cloud-amd64")
+	r, _ := image(t, "linux-image-cloud-amd64", false)
 	// The clock of the machine runs ahead whenever it has nothing to do.
 	m := boot(t, r.Kernel, r.Initramfs, "", "-icount", "shift=1,sleep=off")
 	m.off()
@@ -266,7 +292,7 @@ func TestTheAgentRunsInTwiceTheTimeOfABareBusybox(t *testing.T) {
 	if bytes.Contains(program, []byte("/lib64/ld-linux")) {
 		t.Skip("busybox is not the static one; run scripts/setup")
 	}
-	r := realBuild(t, newAuthority(t), DefaultKernelPackage)
+	r, _ := image(t, DefaultKernelPackage, false)
 	l := newLayer("busybox")
 	l.file("bin/busybox", program, 0o755)
 	l.file("init", []byte("#!/bin/busybox sh\n/bin/busybox mkdir -p /proc\n/bin/busybox mount -t proc proc /proc\n"+
@@ -294,8 +320,7 @@ func TestTheAgentRunsInTwiceTheTimeOfABareBusybox(t *testing.T) {
 
 func TestDisksBehindAllKindsOfControllersAndTheManagementControllerAreFound(t *testing.T) {
 	need.QEMU(t)
-	ca := newAuthority(t)
-	r := realBuild(t, ca, DefaultKernelPackage)
+	r, ca := image(t, DefaultKernelPackage, false)
 	d := newDaemon(t, ca,
 		agentapi.Action{ID: "a1", Kind: agentapi.ActionDetect, Title: "detect the hardware"},
 		agentapi.Action{ID: "a2", Kind: agentapi.ActionBoot, Title: "go", Boot: &agentapi.Boot{Method: "poweroff"}})
@@ -336,4 +361,42 @@ func TestDisksBehindAllKindsOfControllersAndTheManagementControllerAreFound(t *t
 	require.Empty(t, want, "not found")
 	require.Equal(t, "/dev/ipmi0", facts.BMC.Device)
 	require.Regexp(t, `boot +power off`, m.console())
+}
+
+func TestTheEmergencyShellHasWhatScriptsNeed(t *testing.T) {
+	need.QEMU(t)
+	r, _ := image(t, "linux-image-cloud-amd64", true)
+	disk := filepath.Join(t.TempDir(), "disk")
+	require.NoError(t, os.WriteFile(disk, nil, 0o600))
+	require.NoError(t, os.Truncate(disk, 64<<20))
+	need.Command(t, "mkfs.ext4")
+	out, err := exec.Command("mkfs.ext4", "-q", "-F", disk).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	m := boot(t, r.Kernel, r.Initramfs, "", "-drive", "file="+disk+",format=raw,if=virtio")
+	m.find("emergency shell on /dev/console")
+	for command, answer := range map[string]string{
+		// The kernel asks for the file system's driver, and that for a checksum's.
+		"mount -t ext4 /dev/vda /mnt && ls /mnt":           `(?m)^(\$ )?lost\+found`,
+		"modprobe raid1 && lsmod | grep raid1 | wc -l":     `(?m)^(\$ )?[1-9][0-9]*$`,
+		"modprobe nosuchmodule":                            "nosuchmodule: no such module",
+		"test -c /dev/null && echo tty-$((40+2)) && uname": "tty-42",
+		"cat /etc/loda/bootos.json | grep emergency_shell": `"emergency_shell": true`,
+	} {
+		_, err := io.WriteString(m.keys, command+"\n")
+		require.NoError(t, err)
+		m.find(answer)
+	}
+	_, err = io.WriteString(m.keys, "exit\n")
+	require.NoError(t, err)
+	m.off() // it reboots
+}
+
+func TestAKernelFromAnotherBuildIsNoticed(t *testing.T) {
+	need.QEMU(t)
+	cloud, _ := image(t, "linux-image-cloud-amd64", false)
+	full, _ := image(t, DefaultKernelPackage, false)
+	m := boot(t, cloud.Kernel, full.Initramfs, "loda.server=https://10.0.2.2:1 loda.token=t",
+		"-icount", "shift=1,sleep=off")
+	m.off()
+	require.Contains(t, m.console(), "kernel and RAM disk are not from the same build")
 }

@@ -103,7 +103,8 @@ func (d *daemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		var req agentapi.SessionRequest
 		d.decode(body, &req)
 		d.requests = append(d.requests, req)
-		_ = json.NewEncoder(w).Encode(agentapi.Session{Secret: "s3cret", Installation: installation, Serial: serial, Name: "web-1"})
+		_ = json.NewEncoder(w).Encode(agentapi.Session{Secret: "s3cret", Installation: installation, Serial: serial,
+			Name: "web-1"})
 	case r.URL.Path == agentapi.PathAction:
 		told := r.URL.Query().Get(agentapi.QueryTold)
 		d.polls = append(d.polls, told)
@@ -192,7 +193,8 @@ func (f *fake) Detect(ctx context.Context) (json.RawMessage, error) {
 	return json.RawMessage(`{"version":1}`), nil
 }
 
-func (f *fake) Install(ctx context.Context, in agentapi.InstallImage, r agent.Report) (*agentapi.InstallImageResult, error) {
+func (f *fake) Install(ctx context.Context, in agentapi.InstallImage, r agent.Report) (
+	*agentapi.InstallImageResult, error) {
 	f.mu.Lock()
 	f.images = append(f.images, in)
 	f.mu.Unlock()
@@ -225,6 +227,7 @@ func (f *fake) SetClock(t time.Time) error {
 
 // screen is a console.
 type screen struct {
+	t     *testing.T
 	mu    sync.Mutex
 	lines []string
 }
@@ -239,6 +242,12 @@ func (s *screen) Progress(stage string, f float64, text string) {
 	s.Say(stage, fmt.Sprintf("%.0f%% %s", 100*f, text))
 }
 
+// shows waits for a text.
+func (s *screen) shows(text string) {
+	s.t.Helper()
+	require.Eventually(s.t, func() bool { return strings.Contains(s.String(), text) }, 10*time.Second, 10*time.Millisecond)
+}
+
 func (s *screen) String() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -251,7 +260,7 @@ func (d *daemon) boot(m agent.Machine, change ...func(*agent.Config)) (s *screen
 	client, err := agentapi.NewClient(agentapi.ClientConfig{Servers: []string{"https://" + d.addr}, Roots: d.ca.Pool(),
 		Timeout: 2 * time.Second})
 	require.NoError(d.t, err)
-	s = &screen{}
+	s = &screen{t: d.t}
 	c := agent.Config{Client: client, Token: "t", Machine: m, Console: s, Version: "v1",
 		Identity: agent.Identity{Serial: "sn-1 ", UUID: "u", MACs: []string{"52:54:00:00:00:01"}},
 		Wait:     time.Second, MinBackoff: 10 * time.Millisecond, MaxBackoff: 50 * time.Millisecond,
@@ -317,14 +326,15 @@ func TestAMachineIsDetectedInstalledAndLeavesAfterItsResultIsKnown(t *testing.T)
 	require.Len(t, d.requests, 1)
 	require.NotEmpty(t, d.requests[0].Nonce)
 	d.requests[0].Nonce = ""
-	require.Equal(t, []agentapi.SessionRequest{{Token: "t", Serial: "sn-1 ", UUID: "u", MACs: []string{"52:54:00:00:00:01"},
-		Version: "v1"}}, d.requests)
+	require.Equal(t, []agentapi.SessionRequest{{Token: "t", Serial: "sn-1 ", UUID: "u",
+		MACs: []string{"52:54:00:00:00:01"}, Version: "v1"}}, d.requests)
 	require.JSONEq(t, `{"version":1}`, string(d.result("a1").Data))
 	require.True(t, d.result("a2").OK)
 	require.JSONEq(t, `{"device":"/dev/sda","received":0,"written":0,"resumed":0}`, string(d.result("a2").Data))
 	require.True(t, d.result("a3").OK)
 	require.Equal(t, []string{"reboot"}, m.left)
-	require.Equal(t, []agentapi.Progress{{Fraction: 0.5, Text: "half", Bytes: 7}}, d.progress, "sent once: it did not change")
+	require.Equal(t, []agentapi.Progress{{Fraction: 0.5, Text: "half", Bytes: 7}}, d.progress,
+		"sent once: it did not change")
 	require.Len(t, d.logs, 2)
 	require.Equal(t, "a2 line two", d.logs[1].Action+" "+d.logs[1].Text)
 	require.Contains(t, s.String(), `knows this machine as "web-1"`)
@@ -335,11 +345,13 @@ func TestAnImageForAnotherMachineOrInstallationIsRefusedAndNothingIsWritten(t *t
 		change func(*agentapi.InstallImage)
 		says   string
 	}{
-		"another serial number":      {func(i *agentapi.InstallImage) { i.Serial = "SN-2" }, `"SN-2", and this one has "sn-1 "`},
-		"no serial number":           {func(i *agentapi.InstallImage) { i.Serial = "" }, "serial number"},
-		"another installation":       {func(i *agentapi.InstallImage) { i.Installation = "i-2" }, `installation "i-2"`},
-		"no installation":            {func(i *agentapi.InstallImage) { i.Installation = "" }, "installation"},
-		"a disk known only by size":  {func(i *agentapi.InstallImage) { i.Disk = agentapi.DiskIdentity{Bytes: 5} }, "no identity"},
+		"another serial number": {func(i *agentapi.InstallImage) { i.Serial = "SN-2" },
+			`"SN-2", and this one has "sn-1 "`},
+		"no serial number":     {func(i *agentapi.InstallImage) { i.Serial = "" }, "serial number"},
+		"another installation": {func(i *agentapi.InstallImage) { i.Installation = "i-2" }, `installation "i-2"`},
+		"no installation":      {func(i *agentapi.InstallImage) { i.Installation = "" }, "installation"},
+		"a disk known only by size": {func(i *agentapi.InstallImage) { i.Disk = agentapi.DiskIdentity{Bytes: 5} },
+			"no identity"},
 		"no disk":                    {func(i *agentapi.InstallImage) { i.Disk = agentapi.DiskIdentity{} }, "no identity"},
 		"blanks for a serial number": {func(i *agentapi.InstallImage) { i.Serial = "  " }, "serial number"},
 	} {
@@ -374,7 +386,7 @@ func TestAServerUnderAnotherAuthorityGetsNothing(t *testing.T) {
 		c.Client, err = agentapi.NewClient(agentapi.ClientConfig{Servers: []string{"https://" + d.addr}, Roots: other.Pool()})
 		require.NoError(t, err)
 	})
-	require.Eventually(t, func() bool { return strings.Contains(s.String(), "unknown authority") }, 10*time.Second, 10*time.Millisecond)
+	s.shows("unknown authority")
 	cancel()
 	require.ErrorIs(t, wait(), context.Canceled)
 	require.Empty(t, d.requests)
@@ -440,7 +452,7 @@ func TestAServerThatRestartsInTheMiddleGetsTheResult(t *testing.T) {
 		return nil
 	}}
 	s, wait, cancel := d.boot(m)
-	require.Eventually(t, func() bool { return strings.Contains(s.String(), "trying again") }, 10*time.Second, 10*time.Millisecond)
+	s.shows("trying again")
 	d.start()
 	d.finished(wait, cancel)
 	require.True(t, d.result("a1").OK)
@@ -502,7 +514,9 @@ func TestAServerThatRepeatsAWaitIsNotFlooded(t *testing.T) {
 		r.URL.RawQuery = "" // a server that knows nothing of what was told
 		return 0
 	}
-	s, wait, cancel := d.boot(&fake{}, func(c *agent.Config) { c.MinBackoff, c.MaxBackoff = 50*time.Millisecond, time.Second })
+	s, wait, cancel := d.boot(&fake{}, func(c *agent.Config) {
+		c.MinBackoff, c.MaxBackoff = 50*time.Millisecond, time.Second
+	})
 	time.Sleep(time.Second)
 	cancel()
 	require.ErrorIs(t, wait(), context.Canceled)
@@ -511,7 +525,8 @@ func TestAServerThatRepeatsAWaitIsNotFlooded(t *testing.T) {
 }
 
 func TestAfterAWaitTheMachineGoesOn(t *testing.T) {
-	d := newDaemon(t, agentapi.Action{ID: "w1", Kind: agentapi.ActionWait, Wait: &agentapi.Wait{State: "failed", Reason: "x"}})
+	d := newDaemon(t, agentapi.Action{ID: "w1", Kind: agentapi.ActionWait,
+		Wait: &agentapi.Wait{State: "failed", Reason: "x"}})
 	_, wait, cancel := d.boot(&fake{})
 	<-d.idle
 	d.mu.Lock()
@@ -593,7 +608,8 @@ func TestAMachineThatCannotLeaveSaysSo(t *testing.T) {
 }
 
 func TestAnActionOfANewerServerIsAFailureThatSaysWhatToDo(t *testing.T) {
-	d := newDaemon(t, agentapi.Action{ID: "a1", Kind: "configure-raid"}, agentapi.Action{ID: "a2", Kind: agentapi.ActionBoot},
+	d := newDaemon(t, agentapi.Action{ID: "a1", Kind: "configure-raid"},
+		agentapi.Action{ID: "a2", Kind: agentapi.ActionBoot},
 		agentapi.Action{ID: "a3", Kind: agentapi.ActionInstallImage})
 	_, wait, cancel := d.boot(&fake{})
 	d.finished(wait, cancel)
@@ -614,7 +630,8 @@ func TestAWrongClockIsSetToTheServers(t *testing.T) {
 			}
 			return m.clock
 		}
-		client, err := agentapi.NewClient(agentapi.ClientConfig{Servers: []string{"https://" + d.addr}, Roots: d.ca.Pool(), Now: now})
+		client, err := agentapi.NewClient(agentapi.ClientConfig{Servers: []string{"https://" + d.addr}, Roots: d.ca.Pool(),
+			Now: now})
 		require.NoError(t, err)
 		c.Client = client
 	}

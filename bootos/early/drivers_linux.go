@@ -27,20 +27,31 @@ func Release() string {
 	return unix.ByteSliceToString(u.Release[:])
 }
 
+// A MismatchError says that kernel and RAM disk are not of the same build: a machine that fetched one before and the
+// other after a new build. It has to netboot again.
+type MismatchError struct {
+	Kernel  string
+	Modules []string
+}
+
+func (e *MismatchError) Error() string {
+	return fmt.Sprintf("this kernel is %s, the drivers are for %s: kernel and RAM disk are not from the same build",
+		e.Kernel, strings.Join(e.Modules, ", "))
+}
+
 // NewLoader opens the index of the modules for the running kernel.
 func NewLoader(cmdline Cmdline) (*modules.Loader, error) {
 	base := "/lib/modules"
 	dir := filepath.Join(base, Release())
 	index, err := modules.ReadIndex(os.DirFS(dir))
 	if errors.Is(err, fs.ErrNotExist) {
-		others, _ := os.ReadDir(base) // for the message only
-		var names []string
+		others, _ := os.ReadDir(base) // a kernel may have no modules at all
+		mismatch := &MismatchError{Kernel: Release()}
 		for _, o := range others {
-			names = append(names, o.Name())
+			mismatch.Modules = append(mismatch.Modules, o.Name())
 		}
-		if len(names) > 0 {
-			return nil, fmt.Errorf("this kernel is %s, the drivers are for %s: kernel and RAM disk are not from the same "+
-				"build", Release(), strings.Join(names, ", "))
+		if len(others) > 0 {
+			return nil, mismatch
 		}
 	}
 	if err != nil {

@@ -125,7 +125,8 @@ func TestTheBootInterfaceIsRecognisedInAllItsForms(t *testing.T) {
 		require.NoError(t, err, s)
 		require.Equal(t, want, got, s)
 	}
-	for _, s := range []string{"", "eth0", "01-", "01-54-00-12-34", "20-01-54-00-12-34-56-77-88", "01-01-54-00-12-34-56-78"} {
+	for _, s := range []string{"", "eth0", "01-", "01-54-00-12-34", "20-01-54-00-12-34-56-77-88",
+		"01-01-54-00-12-34-56-78"} {
 		_, err := ParseBootIF(s)
 		require.Error(t, err, s)
 	}

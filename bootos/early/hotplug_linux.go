@@ -20,7 +20,8 @@ type Hotplug struct{ events *os.File }
 // ListenHotplug starts to listen to the kernel (NETLINK_KOBJECT_UEVENT). What happens until [Hotplug.Run] is called is
 // kept, so listening begins before [Drivers] looks at what is there.
 func ListenHotplug() (*Hotplug, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_KOBJECT_UEVENT)
+	const kind = unix.SOCK_RAW | unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK
+	fd, err := unix.Socket(unix.AF_NETLINK, kind, unix.NETLINK_KOBJECT_UEVENT)
 	if err != nil {
 		return nil, fmt.Errorf("listen to the kernel's events: %w", err)
 	}

@@ -68,7 +68,8 @@ func runAgent() string {
 		case got != pid:
 			// A child of somebody who did not wait for it.
 		case status.Signaled():
-			return fmt.Sprintf("was killed by signal %v: out of memory, or an error in it; what it said is above", status.Signal())
+			return fmt.Sprintf("was killed by signal %v: out of memory, or an error in it; what it said is above",
+				status.Signal())
 		default:
 			return fmt.Sprintf("ended with status %d; what it said is above", status.ExitStatus())
 		}

@@ -40,7 +40,14 @@ func run(ctx context.Context, o options, console *early.Console) error {
 		return err
 	}
 	// The network starts at once, and takes the first interface whose driver is there.
-	hardware := loadDrivers(ctx, cmdline, console)
+	loader, err := early.NewLoader(cmdline)
+	if _, ok := errors.AsType[*early.MismatchError](err); ok {
+		return err // without drivers it could wait for a network for ever
+	}
+	if err != nil {
+		console.Say("drivers", fmt.Sprintf("none can be loaded: %v", err))
+	}
+	hardware := loadDrivers(ctx, loader, console)
 	network := &early.Network{VendorClass: dhcp.VendorClassBootOS, Say: func(text string) { console.Say("network", text) }}
 	if s, ok := cmdline.Get("BOOTIF"); ok {
 		if network.BootMAC, err = early.ParseBootIF(s); err != nil {
@@ -68,6 +75,7 @@ func run(ctx context.Context, o options, console *early.Console) error {
 
 	client, token, err := newClient(cmdline)
 	if err != nil {
+		hardware.wait(ctx, hardware.drivers, driversFirst) // for whoever gets the emergency shell
 		return err
 	}
 	select {
@@ -110,13 +118,18 @@ func (h *hardware) wait(ctx context.Context, part chan struct{}, most time.Durat
 }
 
 // loadDrivers starts to load what the devices want, and goes on in the background.
-func loadDrivers(ctx context.Context, cmdline early.Cmdline, console *early.Console) *hardware {
+func loadDrivers(ctx context.Context, loader *modules.Loader, console *early.Console) *hardware {
 	h := &hardware{drivers: make(chan struct{}), all: make(chan struct{})}
 	go func() {
 		defer close(h.all)
-		loader, ok := loadWanted(ctx, cmdline, console)
+		if loader != nil {
+			loadWanted(ctx, loader, console)
+		}
+		if err := early.MountEFIVars(); err != nil {
+			console.Say("efi", err.Error())
+		}
 		close(h.drivers)
-		if !ok {
+		if loader == nil {
 			return
 		}
 		// A management controller has nothing that would ask for its driver, and may take seconds to answer.
@@ -127,12 +140,7 @@ func loadDrivers(ctx context.Context, cmdline early.Cmdline, console *early.Cons
 	return h
 }
 
-func loadWanted(ctx context.Context, cmdline early.Cmdline, console *early.Console) (*modules.Loader, bool) {
-	loader, err := early.NewLoader(cmdline)
-	if err != nil {
-		console.Say("drivers", fmt.Sprintf("none can be loaded: %v", err))
-		return nil, false
-	}
+func loadWanted(ctx context.Context, loader *modules.Loader, console *early.Console) {
 	hotplug, err := early.ListenHotplug()
 	if err != nil {
 		console.Say("drivers", err.Error())
@@ -144,10 +152,6 @@ func loadWanted(ctx context.Context, cmdline early.Cmdline, console *early.Conso
 	if err != nil {
 		console.Say("drivers", err.Error())
 	}
-	if err := early.MountEFIVars(); err != nil {
-		console.Say("efi", err.Error())
-	}
-	return loader, true
 }
 
 func readIdentity(ctx context.Context, console *early.Console) agent.Identity {

@@ -24,7 +24,8 @@ import (
 func tree(t *testing.T) (*modules.Tree, string) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "6.1.0-test")
-	modulestest.Write(t, dir, "kernel/drivers/net/nic.ko", "depends=phy-lib,bus", "alias=pci:v00008086d000010FBsv*sd*bc*sc*i*",
+	modulestest.Write(t, dir, "kernel/drivers/net/nic.ko", "depends=phy-lib,bus",
+		"alias=pci:v00008086d000010FBsv*sd*bc*sc*i*",
 		"firmware=acme/nic-*.bin", "firmware=acme/boot.bin")
 	modulestest.Write(t, dir, "kernel/drivers/phy/phy-lib.ko", "depends=bus")
 	modulestest.Write(t, dir, "kernel/drivers/bus/bus.ko", "depends=")
@@ -32,7 +33,8 @@ func tree(t *testing.T) (*modules.Tree, string) {
 	modulestest.Write(t, dir, "kernel/crypto/crc32c_generic.ko", "alias=crypto-crc32c", "alias=crc32c")
 	modulestest.Write(t, dir, "kernel/arch/crc32c-intel.ko", "alias=crypto-crc32c", "alias=cpu:type:x86,*feature:*0094*")
 	modulestest.Write(t, dir, "kernel/misc/after.ko")
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "modules.builtin"), []byte("kernel/drivers/virtio/virtio-old.ko\n"), 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "modules.builtin"),
+		[]byte("kernel/drivers/virtio/virtio-old.ko\n"), 0o644))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "modules.builtin.modinfo"),
 		[]byte("sd_mod.license=GPL\x00sd_mod.alias=scsi:t-0x00*\x00"), 0o644))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "kernel", "README"), []byte("no module"), 0o644))
@@ -209,7 +211,8 @@ func TestWhatCannotBeLoadedIsAnError(t *testing.T) {
 func TestTheCommandLineGivesParametersAndDeniesModules(t *testing.T) {
 	tr, _ := tree(t)
 	l, k := newLoader(t, tr, all(t, tr))
-	l.Params, l.Deny = modules.Cmdline("quiet nic.allow_sfp=1 nic.debug loda.token=x phy-lib.y=2 modprobe.blacklist=crc32c-intel,foo .=1 a.= b.")
+	l.Params, l.Deny = modules.Cmdline("quiet nic.allow_sfp=1 nic.debug loda.token=x phy-lib.y=2 " +
+		"modprobe.blacklist=crc32c-intel,foo .=1 a.= b.")
 	require.NoError(t, l.Load("nic"))
 	require.NoError(t, l.Load("fs-fast"))
 	require.Equal(t, map[string]string{"bus": "", "phy-lib": "y=2", "nic": "allow_sfp=1 debug", "crc32c_generic": "",

@@ -77,8 +77,8 @@ type ClientConfig struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-// Client is the agent's side of the protocol. It does not repeat calls, that is the agent's business; but after one that
-// failed for want of a server, the next goes to the next server. It is safe for concurrent use.
+// Client is the agent's side of the protocol. It does not repeat calls, that is the agent's business; but after one
+// that failed for want of a server, the next goes to the next server. It is safe for concurrent use.
 type Client struct {
 	cfg   ClientConfig
 	bases []string

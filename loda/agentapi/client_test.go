@@ -115,7 +115,8 @@ func TestACertificateForAnotherAddressIsRefused(t *testing.T) {
 	s := serve(t, ca, http.NotFoundHandler()) // its certificate is for 127.0.0.1, where it listens
 	u, err := url.Parse(s.URL)
 	require.NoError(t, err)
-	c, err := agentapi.NewClient(agentapi.ClientConfig{Servers: []string{"https://127.0.0.2:" + u.Port()}, Roots: ca.Pool(),
+	c, err := agentapi.NewClient(agentapi.ClientConfig{Servers: []string{"https://127.0.0.2:" + u.Port()},
+		Roots: ca.Pool(),
 		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, network, u.Host)
 		}})
@@ -139,19 +140,25 @@ func TestAnswersAreToldApart(t *testing.T) {
 		retryAfter  time.Duration
 		isNotStatus bool
 	}{
-		"a used token":        {status: 403, body: `{"detail":"token was used"}`, call: exchange, is: agentapi.ErrTokenRefused, says: "token was used"},
-		"an unknown token":    {status: 401, call: exchange, is: agentapi.ErrTokenRefused},
-		"a session that ends": {status: 401, body: `{"detail":"replaced by a new boot"}`, call: next, is: agentapi.ErrSessionLost, says: "replaced by a new boot"},
+		"a used token": {status: 403, body: `{"detail":"token was used"}`, call: exchange,
+			is: agentapi.ErrTokenRefused, says: "token was used"},
+		"an unknown token": {status: 401, call: exchange, is: agentapi.ErrTokenRefused},
+		"a session that ends": {status: 401, body: `{"detail":"replaced by a new boot"}`, call: next,
+			is: agentapi.ErrSessionLost, says: "replaced by a new boot"},
 		"a busy server": {status: 503, header: http.Header{"Retry-After": {"7"}}, call: next, temporary: true,
 			retryAfter: 7 * time.Second},
-		"a pause without end":     {status: 429, header: http.Header{"Retry-After": {"99999"}}, call: next, temporary: true, retryAfter: 10 * time.Minute},
-		"a canceled action":       {status: 409, body: `{"title":"Conflict"}`, call: progress, unwanted: true, says: "Conflict"},
-		"an action of yesterday":  {status: 410, call: progress, unwanted: true},
-		"a proxy's own page":      {status: 502, body: "<html>\n<h1>Bad   Gateway</h1>", call: next, temporary: true, says: "<html> <h1>Bad Gateway</h1>"},
+		"a pause without end": {status: 429, header: http.Header{"Retry-After": {"99999"}}, call: next, temporary: true,
+			retryAfter: 10 * time.Minute},
+		"a canceled action": {status: 409, body: `{"title":"Conflict"}`, call: progress, unwanted: true,
+			says: "Conflict"},
+		"an action of yesterday": {status: 410, call: progress, unwanted: true},
+		"a proxy's own page": {status: 502, body: "<html>\n<h1>Bad   Gateway</h1>", call: next, temporary: true,
+			says: "<html> <h1>Bad Gateway</h1>"},
 		"a redirect to elsewhere": {status: 307, header: http.Header{"Location": {"https://127.0.0.1:1/"}}, call: next},
 		"a body that is no JSON":  {status: 200, body: "welcome", call: next, isNotStatus: true, says: "invalid character"},
-		"an action without kind":  {status: 200, body: `{"id":"x"}`, call: next, isNotStatus: true, says: "without id or kind"},
-		"a session without key":   {status: 200, body: `{}`, call: exchange, isNotStatus: true, says: "no secret"},
+		"an action without kind": {status: 200, body: `{"id":"x"}`, call: next, isNotStatus: true,
+			says: "without id or kind"},
+		"a session without key": {status: 200, body: `{}`, call: exchange, isNotStatus: true, says: "no secret"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -262,7 +269,8 @@ func TestAnAnswerWithoutEndIsNotRead(t *testing.T) {
 
 func TestOnlyServersOverTLSAreAccepted(t *testing.T) {
 	roots := x509.NewCertPool()
-	for _, bad := range []string{"http://10.0.0.1", "10.0.0.1:8443", "https://", "https://user@h", "https://h?x", ":", ""} {
+	for _, bad := range []string{"http://10.0.0.1", "10.0.0.1:8443", "https://", "https://user@h", "https://h?x",
+		":", ""} {
 		_, err := agentapi.NewClient(agentapi.ClientConfig{Servers: []string{bad}, Roots: roots})
 		require.Error(t, err, bad)
 	}
