@@ -358,7 +358,7 @@ func (in *Installer) FinishAction(ctx context.Context, id, action string, r agen
 				reason = "the agent gave no reason"
 			}
 			broke, err := Transition(inst, Broke, p.Title+": "+reason, now, in.deadlines)
-			if err != nil || !r.Retryable || plan.Again >= maxAgain {
+			if err != nil || !r.Retryable || p.Kind != agentapi.ActionInstallImage || plan.Again >= maxAgain {
 				return append(back, broke...), err
 			}
 			plan.Again++
@@ -394,7 +394,6 @@ func (in *Installer) advance(inst *inventory.Installation, plan *Plan, done agen
 		if err != nil {
 			return nil, err
 		}
-		plan.OnDisk = now
 		plan.add(agentapi.ActionBoot, bootMethod(plan.Profile)+" into the installed system")
 		return events, nil
 	}
@@ -491,7 +490,7 @@ func (in *Installer) FirstBoot(ctx context.Context, report agentapi.Installed, f
 	var refusal string
 	inst, err := in.update(ctx, id, func(inst *inventory.Installation, plan *Plan) ([]inventory.Event, error) {
 		now := in.now()
-		if !trust.Matches(report.Secret, plan.FirstBootHash) || plan.OnDisk.IsZero() {
+		if !trust.Matches(report.Secret, plan.FirstBootHash) {
 			refusal = "its secret is not that of the system on disk"
 			return []inventory.Event{event(inst, inventory.KindAlarm, now, nil, "first boot from %s refused: %s", from, refusal)}, nil
 		}

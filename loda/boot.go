@@ -85,6 +85,10 @@ func (in *Installer) Boot(ctx context.Context, s Sighting) (Decision, error) {
 			}
 			plan.startOver()
 		}
+		if plan.Session != nil && plan.Session.From != s.Remote.String() {
+			events = append(events, event(inst, inventory.KindAlarm, now, nil, "the boot script was asked for from %s while the "+
+				"agent's session is from %s: one machine under two addresses, or somebody who claims to be it", s.Remote, plan.Session.From))
+		}
 		plan.addToken(BootToken{Hash: trust.Hash(token), IssuedAt: now, To: s.Remote.String()})
 		args = plan.Profile.KernelArgs
 		return append(events, event(inst, inventory.KindBoot, now, s, "boots bootOS (%s, asked from %s)", s.Firmware, s.Remote)), nil

@@ -321,6 +321,16 @@ func TestPowerCutWhileInstallingStartsOverFromThePinnedPlan(t *testing.T) {
 	b.requireState(inventory.Installed)
 }
 
+func TestPowerCutAfterTheLastSectorIsNoFailure(t *testing.T) {
+	b := newBench(t)
+	b.load(oneMachine, true)
+	_, a := b.install() // the result never arrives, and the firmware boots the disk next
+	require.ErrorIs(t, b.FirstBoot(t.Context(), agentapi.Installed{Secret: a.InstallImage.Installation + ".guess"}, "10.77.0.30"), loda.ErrRefused)
+	b.requireState(inventory.Installing)
+	require.NoError(t, b.FirstBoot(t.Context(), agentapi.Installed{Secret: firstBootOf(t, a).Secret}, "10.77.0.30"))
+	b.requireState(inventory.Installed)
+}
+
 func TestFailureWaitsInBootOSUntilRetried(t *testing.T) {
 	b := newBench(t)
 	b.load(oneMachine, true)

@@ -66,6 +66,8 @@ var transitions = map[Trigger]map[inventory.State]inventory.State{
 	CameBack:      {inventory.Failed: inventory.Installing},
 	FirstBootReported: {
 		inventory.Finishing: inventory.Installed,
+		// The power went after the last sector and before the result: a disk boots only once its image was found right.
+		inventory.Installing: inventory.Installed,
 		// A late success is a success: the deadline was wrong, not the machine.
 		inventory.Failed: inventory.Installed,
 	},

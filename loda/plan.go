@@ -30,8 +30,6 @@ type Plan struct {
 	Disk *agentapi.DiskIdentity `json:"disk,omitempty"`
 	// FirstBootHash is of the secret that the last seed carried.
 	FirstBootHash string `json:"first_boot_hash,omitempty"`
-	// OnDisk is when the operating system was on disk, verified. Zero: never in this attempt.
-	OnDisk time.Time `json:"on_disk,omitzero"`
 	// Again counts the attempts that began by themselves since a person last asked for one.
 	Again int `json:"again,omitempty"`
 	// FirstBoot is what the installed system reported.
@@ -128,5 +126,5 @@ func (p *Plan) add(kind agentapi.ActionKind, title string) *PlannedAction {
 
 // startOver forgets what the machine has done since it booted, for a boot or an attempt that begins anew.
 func (p *Plan) startOver() {
-	p.Actions, p.Disk, p.OnDisk, p.FirstBootHash = nil, nil, time.Time{}, ""
+	p.Actions, p.Disk, p.FirstBootHash = nil, nil, ""
 }
