@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -64,9 +65,9 @@ func cable(t *testing.T, client, server, address string) netlink.Link {
 	return near
 }
 
-func serve(t *testing.T, iface string) *server {
+func serve(t *testing.T, iface string, options ...dhcpv4.Modifier) *server {
 	t.Helper()
-	s := &server{address: net.IPv4(10, 9, 0, 50)}
+	s := &server{address: net.IPv4(10, 9, 0, 50), options: options}
 	srv, err := server4.NewServer(iface, &net.UDPAddr{Port: dhcpv4.ServerPort}, s.handle,
 		server4.WithLogger(server4.ShortSummaryLogger{Printfer: log.New(io.Discard, "", 0)}))
 	require.NoError(t, err)
@@ -182,10 +183,9 @@ func TestAnAddressIsGotKeptAndReplacedWhenTheServerSaysSo(t *testing.T) {
 		return
 	}
 	link := cable(t, "c0", "s0", "10.9.0.1/24")
-	s := serve(t, "s0")
-	s.options = []dhcpv4.Modifier{dhcpv4.WithOption(dhcpv4.OptRouter(net.IPv4(10, 9, 0, 1))),
+	s := serve(t, "s0", dhcpv4.WithOption(dhcpv4.OptRouter(net.IPv4(10, 9, 0, 1))),
 		dhcpv4.WithOption(dhcpv4.OptDNS(net.IPv4(10, 9, 0, 2))),
-		dhcpv4.WithGeneric(dhcpv4.OptionInterfaceMTU, []byte{0x05, 0x78})}
+		dhcpv4.WithGeneric(dhcpv4.OptionInterfaceMTU, []byte{0x05, 0x78}))
 	n := &Network{VendorClass: "loda-agent"}
 	up := start(t, n, link)
 	a := wait(t, up)
@@ -199,7 +199,10 @@ func TestAnAddressIsGotKeptAndReplacedWhenTheServerSaysSo(t *testing.T) {
 	fresh, err := netlink.LinkByName("c0")
 	require.NoError(t, err)
 	require.Equal(t, 1400, fresh.Attrs().MTU)
-	for _, r := range s.requests {
+	s.mu.Lock()
+	first := slices.Clone(s.requests)
+	s.mu.Unlock()
+	for _, r := range first {
 		require.Equal(t, append([]byte{1}, link.Attrs().HardwareAddr...),
 			r.Options.Get(dhcpv4.OptionClientIdentifier), "as iPXE")
 		require.Equal(t, "loda-agent", r.ClassIdentifier())
@@ -230,14 +233,13 @@ func TestClasslessRoutesReplaceTheRouter(t *testing.T) {
 		return
 	}
 	link := cable(t, "c0", "s0", "10.9.0.1/24")
-	s := serve(t, "s0")
-	s.options = []dhcpv4.Modifier{dhcpv4.WithOption(dhcpv4.OptRouter(net.IPv4(10, 9, 0, 99))),
+	serve(t, "s0", dhcpv4.WithOption(dhcpv4.OptRouter(net.IPv4(10, 9, 0, 99))),
 		dhcpv4.WithOption(dhcpv4.OptClasslessStaticRoute(
 			&dhcpv4.Route{Dest: &net.IPNet{IP: net.IPv4(10, 20, 0, 0).To4(), Mask: net.CIDRMask(16, 32)},
 				Router: net.IPv4(10, 9, 0, 3)},
 			// A router outside the network, as clouds have it (RFC 3442 and a /32).
 			&dhcpv4.Route{Dest: &net.IPNet{IP: net.IPv4zero.To4(), Mask: net.CIDRMask(0, 32)},
-				Router: net.IPv4(172, 31, 1, 1)}))}
+				Router: net.IPv4(172, 31, 1, 1)})))
 	a := wait(t, start(t, &Network{}, link))
 	require.Equal(t, "172.31.1.1", a.Gateway.String())
 	require.ElementsMatch(t, []string{"10.9.0.3", "172.31.1.1"}, gateways(t, link))
