@@ -54,7 +54,8 @@ func imageBuildDebian(g *globals) *cobra.Command {
 UEFI, with cloud-init to take over the host name, keys and settings that an
 installation gives it. Needs root and the packages that scripts/setup installs.
 
-The package mirrors are those of this host.`,
+The package mirrors are those of this host that carry Debian itself, unless
+--mirror names others.`,
 		Example: "  lodad image build-debian debian-12\n  lodad image build-debian virtual --kernel-package linux-image-cloud-amd64",
 		Args:    atMost(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -80,6 +81,7 @@ The package mirrors are those of this host.`,
 	f.StringVar(&dir, "dir", "", "image directory; empty: that of the site")
 	f.StringVar(&o.Suite, "suite", "", "Debian release (default bookworm)")
 	f.StringVar(&o.KernelPackage, "kernel-package", "", "default linux-image-amd64; linux-image-cloud-amd64 is for virtual machines only")
+	f.StringArrayVar(&o.Mirrors, "mirror", nil, "one-line apt source, such as \"deb http://MIRROR/debian bookworm main\"; may be repeated")
 	f.StringVar(&packages, "packages", "", "further packages, with commas")
 	f.BoolVar(&o.SSH, "ssh", true, "install openssh-server")
 	return cmd

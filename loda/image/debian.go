@@ -27,8 +27,8 @@ type DebianOptions struct {
 	Name string
 	// Suite is the Debian release. Default bookworm.
 	Suite string
-	// Mirrors are one-line apt sources ("deb http://deb.debian.org/debian bookworm main"). Default: those of the
-	// host that name Debian's own archive, else deb.debian.org.
+	// Mirrors are one-line apt sources ("deb http://MIRROR/debian bookworm main"). Default: those of the host that
+	// name Debian's own archive.
 	Mirrors []string
 	// KernelPackage is linux-image-amd64 by default; linux-image-cloud-amd64 is smaller and only for virtual machines
 	// (virtio, nvme; no ahci, no e1000).
@@ -85,7 +85,10 @@ func BuildDebian(ctx context.Context, o DebianOptions) (_ Image, err error) {
 		o.KernelPackage = "linux-image-amd64"
 	}
 	if len(o.Mirrors) == 0 {
-		o.Mirrors = hostMirrors("/etc/apt", o.Suite)
+		if o.Mirrors = hostMirrors("/etc/apt", o.Suite); o.Mirrors == nil {
+			return Image{}, fmt.Errorf("build image %q: this host's apt sources (/etc/apt) name no archive of Debian %s: give its "+
+				"mirrors, one-line sources such as `deb http://MIRROR/debian %s main`", o.Name, o.Suite, o.Suite)
+		}
 	}
 	id, err := newIDs(o.Name)
 	if err != nil {
@@ -446,7 +449,7 @@ func diskUsage(root string) (int64, error) {
 }
 
 // hostMirrors returns the host's sources of Debian packages for the suite, its updates and its security fixes, as
-// one-line sources. Others (a vendor's repository) have no place in an image.
+// one-line sources; nil if it has none for the suite. Others (a vendor's repository) have no place in an image.
 func hostMirrors(etcApt, suite string) []string {
 	var out []string
 	add := func(uri string, suites []string) {
@@ -490,11 +493,7 @@ func hostMirrors(etcApt, suite string) []string {
 		}
 	}
 	if !slices.ContainsFunc(out, func(s string) bool { return strings.Contains(s, " "+suite+" ") }) {
-		return []string{
-			fmt.Sprintf("deb http://deb.debian.org/debian %s main", suite),
-			fmt.Sprintf("deb http://deb.debian.org/debian %s-updates main", suite),
-			fmt.Sprintf("deb http://deb.debian.org/debian-security %s-security main", suite),
-		}
+		return nil
 	}
 	return out
 }
