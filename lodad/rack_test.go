@@ -187,21 +187,24 @@ func (r *testRack) said(machine, expression string) {
 
 var acknowledged = regexp.MustCompile(`→ ACK (\d+\.\d+\.\d+\.\d+)`)
 
-// requireOneAddress shows from the timeline that a machine had one address through all stages.
-func (r *testRack) requireOneAddress(serial string) {
+// requireOneAddress shows from the timeline that a machine had one address in all of the stages.
+func (r *testRack) requireOneAddress(serial string, stages ...string) {
 	r.t.Helper()
-	stages, addresses := map[string]bool{}, map[string]bool{}
-	for _, e := range r.timeline(serial) {
-		if m := acknowledged.FindStringSubmatch(e.Message); e.Kind == inventory.KindDHCP && m != nil {
-			stage, _, _ := strings.Cut(e.Message, ":")
-			stages[stage], addresses[m[1]] = true, true
+	addresses := map[string]bool{}
+	for _, stage := range stages {
+		asked := false
+		for _, e := range r.timeline(serial) {
+			if m := acknowledged.FindStringSubmatch(e.Message); m != nil && strings.HasPrefix(e.Message, stage+":") {
+				asked, addresses[m[1]] = true, true
+			}
 		}
+		require.True(r.t, asked, "%s asked for an address as %s", serial, stage)
 	}
 	require.Len(r.t, addresses, 1, "addresses of %s", serial)
-	for _, stage := range []string{"iPXE", "bootOS", "OS"} {
-		require.True(r.t, stages[stage], "%s asked for an address as %s: %v", serial, stage, stages)
-	}
 }
+
+// allStages are those of a machine whose NIC has iPXE in its ROM.
+var allStages = []string{"iPXE", "bootOS", "OS"}
 
 func bios(name string) lab.MachineSpec {
 	return lab.MachineSpec{Name: name, Serial: "SN-" + strings.ToUpper(name)}
@@ -218,8 +221,10 @@ func TestEveryFirmwareInstallsAndKeepsOneAddress(t *testing.T) {
 	for _, serial := range []string{"SN-BIOS", "SN-TFTP", "SN-HTTP"} {
 		i := r.await(serial, inventory.Installed)
 		require.Equal(t, 1, i.Attempt)
-		r.requireOneAddress(serial)
+		r.requireOneAddress(serial, allStages...)
 	}
+	r.requireOneAddress("SN-TFTP", "PXE ROM", "OS")
+	r.requireOneAddress("SN-HTTP", "UEFI HTTP", "OS")
 	r.said("SN-TFTP", `^tftp /?snponly\.efi: [1-9]`)
 	r.said("SN-HTTP", `^http /boot/snponly\.efi: [1-9]`)
 
@@ -237,11 +242,13 @@ func TestBIOSChainloadsUndionly(t *testing.T) {
 	r.powerOn("chain")
 	r.await("SN-CHAIN", inventory.Installed)
 	r.said("SN-CHAIN", `^tftp /?undionly\.kpxe: [1-9]`)
-	r.requireOneAddress("SN-CHAIN")
+	r.requireOneAddress("SN-CHAIN", allStages...)
 }
 
 func TestKexecGoesStraightIntoTheInstalledSystem(t *testing.T) {
-	r := newTestRack(t, []lab.MachineSpec{bios("kexecb"), uefi("kexecu", lab.BootPXE)}, func(c *config) {
+	two := bios("kexecb")
+	two.NICs = []lab.NIC{{}, {}}
+	r := newTestRack(t, []lab.MachineSpec{two, uefi("kexecu", lab.BootPXE)}, func(c *config) {
 		c.Profiles[labProfile] = loda.Profile{Image: labTiny, Boot: "kexec"}
 	})
 	r.load("SN-KEXECB", "SN-KEXECU")
@@ -256,6 +263,7 @@ func TestKexecGoesStraightIntoTheInstalledSystem(t *testing.T) {
 		}
 		require.Equal(t, 1, scripts, "%s went through its firmware once", serial)
 	}
+	r.requireOneAddress("SN-KEXECB", "iPXE", "bootOS") // bootOS stays with the NIC that the machine booted by
 }
 
 func TestStrangersAndDoubtfulMachinesAreLeftAlone(t *testing.T) {
@@ -308,7 +316,7 @@ func TestPowerCutInTheMiddleOfTheImage(t *testing.T) {
 	require.NotEqual(t, inventory.Finishing, r.installation("SN-CUT").State, "the power was cut too late to test anything")
 	r.powerOn("cut")
 	r.await("SN-CUT", inventory.Installed)
-	r.requireOneAddress("SN-CUT")
+	r.requireOneAddress("SN-CUT", allStages...)
 }
 
 func TestLodadKilledAtEveryStage(t *testing.T) {
@@ -326,7 +334,7 @@ func TestLodadKilledAtEveryStage(t *testing.T) {
 	killAt(inventory.Finishing)
 	i := r.await("SN-KILL", inventory.Installed)
 	require.Equal(t, 1, i.Attempt, "nobody had to retry")
-	r.requireOneAddress("SN-KILL")
+	r.requireOneAddress("SN-KILL", allStages...)
 }
 
 func TestWrongDigestNeverBootsAndRetryWorks(t *testing.T) {
@@ -463,5 +471,5 @@ func TestFullServerDiskLosesNothing(t *testing.T) {
 		"nothing is done that cannot be recorded")
 	require.NoError(t, os.Remove(filler))
 	r.await("SN-FULL", inventory.Installed)
-	r.requireOneAddress("SN-FULL")
+	r.requireOneAddress("SN-FULL", allStages...)
 }

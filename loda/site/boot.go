@@ -54,9 +54,18 @@ func (b *booter) Boot(ctx context.Context, c pxe.Client) (pxe.Instruction, error
 	// The kernel is quiet: its messages take seconds on a serial line, and hide what the agent says to people.
 	args := append([]string{"console=tty0", "console=ttyS0,115200n8", "quiet",
 		agentapi.ArgServer + "=https://" + net.JoinHostPort(c.Local.Addr().Unmap().String(), b.apiPort),
-		agentapi.ArgToken + "=" + d.Token}, d.KernelArgs...)
+		agentapi.ArgToken + "=" + d.Token}, bootInterface(c)...)
+	args = append(args, d.KernelArgs...)
 	return pxe.Kernel{Kernel: "/artifacts/bootos/vmlinuz", Initrds: []string{"/artifacts/bootos/initramfs"},
 		Args: strings.Join(args, " "), Message: d.Message}, nil
+}
+
+// bootInterface tells bootOS which NIC the machine came in by, so that a machine with several keeps its address.
+func bootInterface(c pxe.Client) []string {
+	if len(c.MACs) == 0 {
+		return nil
+	}
+	return []string{"BOOTIF=01-" + strings.ReplaceAll(c.MACs[0].String(), ":", "-")}
 }
 
 // checkBootOS says what is missing of the bootOS, and how to make it.
