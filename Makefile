@@ -1,5 +1,6 @@
 # make demo    two virtual machines from bare metal to an installed Debian
 # make test    all tests
+# make unit    the tests without virtual machines, and a list of what was left out
 # make check   format, vet, staticcheck, vulnerabilities, race detector
 
 GO          ?= go
@@ -10,7 +11,7 @@ AS_ROOT     := $(shell [ "$$(id -u)" -eq 0 ] || echo sudo -E env "PATH=$$PATH")
 # Packages in which several goroutines share state.
 CONCURRENT  := ./dhcp ./pxe ./inventory/... ./loda ./loda/agentapi ./loda/apiserver ./loda/site ./loda/trust ./bootos/agent ./bootos/disk
 
-.PHONY: all setup build demo test check fmt vet staticcheck vuln race bench clean
+.PHONY: all setup build demo test unit check fmt vet staticcheck vuln race bench clean
 
 all: build
 
@@ -26,6 +27,11 @@ demo: setup build
 test: build
 	scripts/setup test
 	LODA_TEST_REQUIRE=all $(AS_ROOT) $(GO) test -p 1 -timeout 50m ./...
+
+unit:
+	@mkdir -p build
+	@$(GO) test -short -v ./... >build/unit.log 2>&1 ; status=$$? ; grep -E '^(ok|FAIL|panic)|^ *--- FAIL' build/unit.log ; \
+	echo "left out, by reason:" ; grep -hoE '(needs|left out) .*' build/unit.log | sort | uniq -c | sort -rn ; exit $$status
 
 check: fmt vet staticcheck vuln race
 
