@@ -290,7 +290,7 @@ func TestTheAgentRunsInTwiceTheTimeOfABareBusybox(t *testing.T) {
 	program, err := os.ReadFile(busybox)
 	require.NoError(t, err)
 	if bytes.Contains(program, []byte("/lib64/ld-linux")) {
-		t.Skip("busybox is not the static one; run scripts/setup")
+		need.Missing(t, "needs the static busybox; run `scripts/setup test`")
 	}
 	r, _ := image(t, DefaultKernelPackage, false)
 	l := newLayer("busybox")

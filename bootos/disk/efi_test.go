@@ -3,6 +3,7 @@ package disk
 import (
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -153,7 +154,7 @@ func TestImmutableVariablesAreReplaced(t *testing.T) {
 	v := nvram(t, map[uint16]string{0: "Loda", 1: "Loda"}, 0, 0)
 	paths := []string{v.path("Boot0000"), v.path("Boot0001"), v.path("BootOrder")}
 	if out, err := exec.Command("chattr", append([]string{"+i"}, paths...)...).CombinedOutput(); err != nil {
-		t.Skipf("the file system of %s has no immutable files: %s", t.TempDir(), out)
+		need.Missing(t, fmt.Sprintf("needs a file system with immutable files at %s (TMPDIR): %s", t.TempDir(), out))
 	}
 	t.Cleanup(func() { exec.Command("chattr", append([]string{"-f", "-i"}, paths...)...).Run() })
 	require.True(t, errors.Is(os.Remove(paths[0]), os.ErrPermission))

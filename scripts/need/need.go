@@ -13,7 +13,7 @@ import (
 func Root(t testing.TB) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		missing(t, "needs root (network namespaces, raw sockets); run `sudo make test`")
+		Missing(t, "needs root (network namespaces, raw sockets); run `sudo make test`")
 	}
 }
 
@@ -22,7 +22,7 @@ func Command(t testing.TB, names ...string) {
 	t.Helper()
 	for _, name := range names {
 		if _, err := exec.LookPath(name); err != nil {
-			missing(t, "needs the program "+name+"; run `scripts/setup`")
+			Missing(t, "needs the program "+name+"; run `scripts/setup test`")
 		}
 	}
 }
@@ -37,12 +37,13 @@ func QEMU(t testing.TB) {
 	Command(t, "qemu-system-x86_64", "qemu-img", "ip")
 	for _, file := range []string{"/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/lib/ipxe/undionly.kpxe"} {
 		if _, err := os.Stat(file); err != nil {
-			missing(t, "needs "+file+"; run `scripts/setup`")
+			Missing(t, "needs "+file+"; run `scripts/setup test`")
 		}
 	}
 }
 
-func missing(t testing.TB, why string) {
+// Missing says that something else is not there.
+func Missing(t testing.TB, why string) {
 	t.Helper()
 	if os.Getenv("LODA_TEST_REQUIRE") == "all" {
 		t.Fatal(why)

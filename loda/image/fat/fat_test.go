@@ -74,33 +74,6 @@ func TestFsckAndMtoolsFindWhatWasWritten(t *testing.T) {
 	}
 }
 
-func TestTheKernelMountsItWithItsLongNames(t *testing.T) {
-	need.Root(t)
-	need.Command(t, "mount", "umount")
-	path := make16(t, fat.FS{Label: "CIDATA", Bytes: 32 << 20, SectorSize: 512}, files())
-	dir := t.TempDir()
-	if out, err := exec.Command("mount", "-o", "loop,ro", "-t", "vfat", path, dir).CombinedOutput(); err != nil {
-		if strings.Contains(string(out), "unknown filesystem") {
-			t.Skip("this kernel has no vfat; the boot tests of package image mount such a file system too")
-		}
-		require.NoError(t, err, string(out))
-	}
-	defer func() {
-		out, err := exec.Command("umount", dir).CombinedOutput()
-		require.NoError(t, err, string(out))
-	}()
-	entries, err := os.ReadDir(dir)
-	require.NoError(t, err)
-	var names []string
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
-	require.ElementsMatch(t, []string{"user-data", "meta-data", "network-config", "vendor-data", "loda.json", "empty", "EFI", "many"}, names)
-	got, err := os.ReadFile(filepath.Join(dir, "vendor-data"))
-	require.NoError(t, err)
-	require.True(t, bytes.Equal(files()["vendor-data"], got))
-}
-
 func TestWhatFATCannotHoldIsRefused(t *testing.T) {
 	ok := fat.FS{Label: "CIDATA", Bytes: 8 << 20, SectorSize: 512}
 	for name, want := range map[string]string{
