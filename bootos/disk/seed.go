@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/project-loda/loda/loda/agentapi"
 	"github.com/project-loda/loda/loda/image/fat"
 )
 
@@ -12,8 +13,8 @@ import (
 // looks for the label cidata in either case.
 const SeedLabel = "CIDATA"
 
-// SeedBytes is the size of the seed's partition.
-const SeedBytes = 32 << 20
+// SeedBytes is the size of the seed's partition: what the server reckons with when it chooses a disk.
+const SeedBytes = agentapi.SeedBytes
 
 // A NoSpaceError says that there is no room for the seed's partition after the last one.
 type NoSpaceError struct {

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -192,7 +193,7 @@ func (m *Machine) powerOn(ctx context.Context) error {
 		return err
 	}
 	m.mu.Lock()
-	host.order = or(m.bootNext, spec.BootOrder)
+	host.order = cmp.Or(m.bootNext, spec.BootOrder)
 	m.mu.Unlock()
 	if spec.Firmware == UEFI {
 		if _, err := os.Stat(m.NVRAMPath()); err != nil && host.order == OrderNVRAM {
@@ -653,7 +654,7 @@ func (m *Machine) setDIMM(ctx context.Context, d DIMM) error {
 		found := false
 		for i := range s.DIMMs {
 			if s.DIMMs[i].Slot == d.Slot {
-				d.Bank = or(d.Bank, s.DIMMs[i].Bank)
+				d.Bank = cmp.Or(d.Bank, s.DIMMs[i].Bank)
 				s.DIMMs[i], found = d, true
 			}
 		}

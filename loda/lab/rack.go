@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -37,12 +38,12 @@ type Options struct {
 }
 
 func (o Options) complete() Options {
-	o.RuntimeDir = or(o.RuntimeDir, "/run/loda-lab")
-	o.DataDir = or(o.DataDir, "/var/tmp/loda-lab")
-	o.Accel = or(o.Accel, "tcg")
-	o.OVMFCode = or(o.OVMFCode, "/usr/share/OVMF/OVMF_CODE_4M.fd")
-	o.OVMFVars = or(o.OVMFVars, "/usr/share/OVMF/OVMF_VARS_4M.fd")
-	o.Logger = or(o.Logger, slog.Default())
+	o.RuntimeDir = cmp.Or(o.RuntimeDir, "/run/loda-lab")
+	o.DataDir = cmp.Or(o.DataDir, "/var/tmp/loda-lab")
+	o.Accel = cmp.Or(o.Accel, "tcg")
+	o.OVMFCode = cmp.Or(o.OVMFCode, "/usr/share/OVMF/OVMF_CODE_4M.fd")
+	o.OVMFVars = cmp.Or(o.OVMFVars, "/usr/share/OVMF/OVMF_VARS_4M.fd")
+	o.Logger = cmp.Or(o.Logger, slog.Default())
 	return o
 }
 
@@ -264,7 +265,7 @@ func (r *Rack) Command(ctx context.Context, name string, args ...string) *exec.C
 	path, err := exec.LookPath(name)
 	// nsenter switches and then becomes the program: the kernel offers no way to start another program in another
 	// namespace that would not need the calling thread to go there first.
-	enter := []string{"--net=" + filepath.Join(namespaceDir, r.state.Namespace), "--", or(path, name)}
+	enter := []string{"--net=" + filepath.Join(namespaceDir, r.state.Namespace), "--", cmp.Or(path, name)}
 	cmd := exec.CommandContext(ctx, "nsenter", append(enter, args...)...)
 	if err != nil {
 		cmd.Err = err

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -271,7 +272,7 @@ func Default(n int) Spec {
 // Complete returns a copy of the Spec with every default written out. The same Spec is always completed to the same
 // serial numbers, MACs and so on, so that an import file written once stays right.
 func (s Spec) Complete() Spec {
-	s.Name = or(s.Name, "lab")
+	s.Name = cmp.Or(s.Name, "lab")
 	if !s.Subnet.IsValid() {
 		s.Subnet = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 77, 0, 0}), 24)
 	}
@@ -280,7 +281,7 @@ func (s Spec) Complete() Spec {
 	}
 	machines := make([]MachineSpec, len(s.Machines))
 	for i, m := range s.Machines {
-		m.Name = or(m.Name, fmt.Sprintf("m%d", i+1))
+		m.Name = cmp.Or(m.Name, fmt.Sprintf("m%d", i+1))
 		machines[i] = m.complete(s.Name)
 	}
 	s.Machines = machines
@@ -289,57 +290,57 @@ func (s Spec) Complete() Spec {
 
 func (m MachineSpec) complete(rack string) MachineSpec {
 	seed := rack + "/" + m.Name
-	m.Vendor = or(m.Vendor, "Loda")
-	m.Product = or(m.Product, "Lab Server")
-	m.Serial = or(m.Serial, strings.ToUpper("lab-"+rack+"-"+m.Name))
-	m.UUID = or(strings.ToLower(m.UUID), derivedUUID(seed))
-	m.Firmware = or(m.Firmware, BIOS)
+	m.Vendor = cmp.Or(m.Vendor, "Loda")
+	m.Product = cmp.Or(m.Product, "Lab Server")
+	m.Serial = cmp.Or(m.Serial, strings.ToUpper("lab-"+rack+"-"+m.Name))
+	m.UUID = cmp.Or(strings.ToLower(m.UUID), derivedUUID(seed))
+	m.Firmware = cmp.Or(m.Firmware, BIOS)
 	if m.Boot == "" {
 		m.Boot = BootIPXEROM
 		if m.Firmware == UEFI {
 			m.Boot = BootPXE
 		}
 	}
-	m.BootOrder = or(m.BootOrder, OrderNetwork)
-	m.CPUs = or(m.CPUs, 1)
+	m.BootOrder = cmp.Or(m.BootOrder, OrderNetwork)
+	m.CPUs = cmp.Or(m.CPUs, 1)
 
 	m.DIMMs = append([]DIMM(nil), m.DIMMs...)
 	if len(m.DIMMs) == 0 {
-		half := or(m.Memory, GiB) / 2 / MiB * MiB
+		half := cmp.Or(m.Memory, GiB) / 2 / MiB * MiB
 		m.DIMMs = []DIMM{{Size: half}, {Size: half}}
 	}
 	var installed Size
 	for i, d := range m.DIMMs {
-		d.Slot = or(d.Slot, fmt.Sprintf("A%d", i+1))
-		d.Bank = or(d.Bank, "NODE 0")
+		d.Slot = cmp.Or(d.Slot, fmt.Sprintf("A%d", i+1))
+		d.Bank = cmp.Or(d.Bank, "NODE 0")
 		installed += d.Size
 		if d.Size > 0 {
-			d.Manufacturer = or(d.Manufacturer, "Loda")
-			d.Part = or(d.Part, "LAB-DIMM-"+d.Size.String())
-			d.Serial = or(d.Serial, strings.ToUpper(derivedHex(seed+"/"+d.Slot, 4)))
-			d.Speed = or(d.Speed, 3200)
-			d.ConfiguredSpeed = or(d.ConfiguredSpeed, d.Speed)
-			d.Rank = or(d.Rank, 1)
+			d.Manufacturer = cmp.Or(d.Manufacturer, "Loda")
+			d.Part = cmp.Or(d.Part, "LAB-DIMM-"+d.Size.String())
+			d.Serial = cmp.Or(d.Serial, strings.ToUpper(derivedHex(seed+"/"+d.Slot, 4)))
+			d.Speed = cmp.Or(d.Speed, 3200)
+			d.ConfiguredSpeed = cmp.Or(d.ConfiguredSpeed, d.Speed)
+			d.Rank = cmp.Or(d.Rank, 1)
 		}
 		m.DIMMs[i] = d
 	}
-	m.Memory = or(m.Memory, installed)
+	m.Memory = cmp.Or(m.Memory, installed)
 
 	if m.Disks == nil {
 		m.Disks = []Disk{{}}
 	}
 	m.Disks = append([]Disk{}, m.Disks...)
 	for i, d := range m.Disks {
-		d.Bus = or(d.Bus, BusVirtio)
-		d.Size = or(d.Size, 4*GiB)
-		d.Serial = or(d.Serial, strings.ToUpper(fmt.Sprintf("%.17s-D%d", m.Name, i)))
+		d.Bus = cmp.Or(d.Bus, BusVirtio)
+		d.Size = cmp.Or(d.Size, 4*GiB)
+		d.Serial = cmp.Or(d.Serial, strings.ToUpper(fmt.Sprintf("%.17s-D%d", m.Name, i)))
 		d.WWN = strings.TrimPrefix(strings.ToLower(d.WWN), "0x")
 		if d.Bus != BusVirtio && d.WWN == "" {
 			// NAA 5 (IEEE registered), OUI 52:54:00 as for the MACs.
 			d.WWN = "5525400" + derivedHex(fmt.Sprintf("%s/disk%d", seed, i), 5)[:9]
 		}
 		if d.Bus != BusVirtio && d.Bus != BusNVMe {
-			d.Medium = or(d.Medium, SSD)
+			d.Medium = cmp.Or(d.Medium, SSD)
 		}
 		m.Disks[i] = d
 	}
@@ -349,7 +350,7 @@ func (m MachineSpec) complete(rack string) MachineSpec {
 		m.NICs = []NIC{{}}
 	}
 	for i, n := range m.NICs {
-		n.Model = or(n.Model, VirtioNet)
+		n.Model = cmp.Or(n.Model, VirtioNet)
 		if n.MAC == "" {
 			h := derivedHex(fmt.Sprintf("%s/nic%d", seed, i), 3)
 			n.MAC = "52:54:00:" + h[0:2] + ":" + h[2:4] + ":" + h[4:6]
@@ -359,14 +360,6 @@ func (m MachineSpec) complete(rack string) MachineSpec {
 	}
 	m.QEMUArgs = append([]string(nil), m.QEMUArgs...)
 	return m
-}
-
-func or[T comparable](value, fallback T) T {
-	var zero T
-	if value == zero {
-		return fallback
-	}
-	return value
 }
 
 // derivedHex is n bytes in hexadecimal that depend on the seed alone.
