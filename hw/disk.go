@@ -61,9 +61,11 @@ type Disk struct {
 	LogicalSector  int `json:"logical_sector,omitempty"`
 	PhysicalSector int `json:"physical_sector,omitempty"`
 	// Removable media, and media that cannot be written.
-	Removable *bool     `json:"removable,omitempty"`
-	ReadOnly  *bool     `json:"read_only,omitempty"`
-	Unknown   []Unknown `json:"unknown,omitempty"`
+	Removable *bool `json:"removable,omitempty"`
+	ReadOnly  *bool `json:"read_only,omitempty"`
+	// Health is what the disk says of itself; nil for one that was not asked (a RAID volume, a captured tree).
+	Health  *DiskHealth `json:"health,omitempty"`
+	Unknown []Unknown   `json:"unknown,omitempty"`
 }
 
 // Matches says whether d is the disk that was seen earlier with this serial number, WWN, persistent path and size.

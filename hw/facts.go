@@ -30,6 +30,8 @@ type Facts struct {
 	// PCI has every PCI function, the controllers and GPUs among them.
 	PCI []PCIDevice `json:"pci"`
 	BMC BMC         `json:"bmc"`
+	// PSUs are the power supplies that the firmware tells of, empty bays too.
+	PSUs []PSU `json:"psus"`
 
 	// Unknown lists what could not be learnt about whole sections, such as `memory/dimms`. What could not be learnt of
 	// one part is on that part; [Facts.Unknowns] has both.
@@ -126,6 +128,10 @@ type Memory struct {
 	InstalledBytes int64 `json:"installed_bytes,omitempty"`
 	// UsableBytes is the kernel's MemTotal: always a little less than what is installed.
 	UsableBytes int64 `json:"usable_bytes,omitempty"`
+	// CorrectedErrors and UncorrectedErrors are what the kernel's EDAC drivers have counted since it booted, of all
+	// memory controllers together; unknown where no driver counts.
+	CorrectedErrors   *int64 `json:"corrected_errors,omitempty"`
+	UncorrectedErrors *int64 `json:"uncorrected_errors,omitempty"`
 	// ErrorCorrection of the memory array in the words of the SMBIOS specification, such as `Multi-bit ECC`.
 	ErrorCorrection string `json:"error_correction,omitempty"`
 	// DIMMs has every slot, empty ones too.
@@ -154,8 +160,11 @@ type DIMM struct {
 	// Rank is the number of ranks.
 	Rank int `json:"rank,omitempty"`
 	// ECC says that the module's total width is larger than its data width.
-	ECC     *bool     `json:"ecc,omitempty"`
-	Unknown []Unknown `json:"unknown,omitempty"`
+	ECC *bool `json:"ecc,omitempty"`
+	// CorrectedErrors and UncorrectedErrors are what EDAC has counted for this module, where it can name it.
+	CorrectedErrors   *int64    `json:"corrected_errors,omitempty"`
+	UncorrectedErrors *int64    `json:"uncorrected_errors,omitempty"`
+	Unknown           []Unknown `json:"unknown,omitempty"`
 }
 
 // PCIDevice is one PCI function. IDs are four lower-case hexadecimal digits.
@@ -172,6 +181,10 @@ type PCIDevice struct {
 	Revision string `json:"revision,omitempty"`
 	// Driver that is bound; absent if none is.
 	Driver string `json:"driver,omitempty"`
+	// Slot is the board's name for the slot that the function is in (SMBIOS type 9), such as `PCIe Slot 3`.
+	Slot string `json:"slot,omitempty"`
+	// Firmware of a storage controller, where its driver tells.
+	Firmware string `json:"firmware,omitempty"`
 	// Link is set for PCI Express functions that tell.
 	Link    *PCILink  `json:"link,omitempty"`
 	Unknown []Unknown `json:"unknown,omitempty"`
@@ -199,6 +212,8 @@ type NIC struct {
 	LinkUp *bool `json:"link_up,omitempty"`
 	// SpeedMbps is the negotiated speed in Mbit/s.
 	SpeedMbps int `json:"speed_mbps,omitempty"`
+	// MaxSpeedMbps is the fastest link mode that the port supports, in Mbit/s.
+	MaxSpeedMbps int `json:"max_speed_mbps,omitempty"`
 	// Path is the persistent path of the device, such as pci-0000:00:03.0. The ports of one device may share it.
 	Path string `json:"path,omitempty"`
 	// Port tells such ports apart.
@@ -229,6 +244,45 @@ type BMC struct {
 	ProductID      string    `json:"product_id,omitempty"`
 	GUID           string    `json:"guid,omitempty"`
 	Unknown        []Unknown `json:"unknown,omitempty"`
+}
+
+// PSU is one power supply, or an empty bay (SMBIOS type 39).
+type PSU struct {
+	// Slot is the board's name for the bay (location), such as `PSU1`.
+	Slot string `json:"slot,omitempty"`
+	// Empty bays have nothing but their name.
+	Empty        bool   `json:"empty,omitempty"`
+	Manufacturer string `json:"manufacturer,omitempty"`
+	// Model is the model part number.
+	Model    string `json:"model,omitempty"`
+	Serial   string `json:"serial,omitempty"`
+	Revision string `json:"revision,omitempty"`
+	// MaxWatts is the maximum power capacity.
+	MaxWatts int `json:"max_watts,omitempty"`
+	// Status in the words of the SMBIOS specification: `OK`, `Non-critical`, `Critical`, `Other`.
+	Status string `json:"status,omitempty"`
+	// Plugged says that the firmware sees mains on it.
+	Plugged *bool     `json:"plugged,omitempty"`
+	Unknown []Unknown `json:"unknown,omitempty"`
+}
+
+// DiskHealth is what a disk says of itself (SMART for ATA, the informational exceptions and error counter pages for
+// SCSI, the SMART log for NVMe). Each field is nil if unknown.
+type DiskHealth struct {
+	// Passed is the disk's own verdict: false is an alert.
+	Passed *bool `json:"passed,omitempty"`
+	// WearPercent is how much of the rated endurance of an SSD is used up; it can be more than 100.
+	WearPercent *int `json:"wear_percent,omitempty"`
+	// MediaErrors counts what could not be read or written: media and data integrity errors of NVMe, uncorrected errors
+	// of SCSI, reported uncorrectable errors (attribute 187) of ATA.
+	MediaErrors *int64 `json:"media_errors,omitempty"`
+	// Reallocated and Pending count sectors (ATA attributes 5 and 197; grown defects of SCSI are Reallocated).
+	Reallocated *int64 `json:"reallocated,omitempty"`
+	Pending     *int64 `json:"pending,omitempty"`
+	// PowerOnHours and TemperatureC are for people; they are never compared.
+	PowerOnHours *int64    `json:"power_on_hours,omitempty"`
+	TemperatureC *int      `json:"temperature_c,omitempty"`
+	Unknown      []Unknown `json:"unknown,omitempty"`
 }
 
 // Decode reads a facts document. It refuses versions that it does not know, and ignores fields that it does not know.
@@ -313,6 +367,9 @@ func (f *Facts) Unknowns() []Unknown {
 	}
 	for _, d := range f.Disks {
 		add("disks["+d.Name+"]", d.Unknown)
+		if d.Health != nil {
+			add("disks["+d.Name+"]/health", d.Health.Unknown)
+		}
 	}
 	for _, n := range f.NICs {
 		add("nics["+n.Name+"]", n.Unknown)
@@ -321,5 +378,12 @@ func (f *Facts) Unknowns() []Unknown {
 		add("pci["+p.Address+"]", p.Unknown)
 	}
 	add("bmc", f.BMC.Unknown)
+	for i, p := range f.PSUs {
+		name := p.Slot
+		if name == "" {
+			name = fmt.Sprint(i)
+		}
+		add("psus["+name+"]", p.Unknown)
+	}
 	return all
 }

@@ -7,9 +7,11 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"time"
 
 	"github.com/project-loda/loda/hw"
 	"github.com/project-loda/loda/loda/image"
+	"github.com/project-loda/loda/raid"
 )
 
 // A Profile says what becomes of a machine. An installation pins the whole profile when it is opened; a later change
@@ -17,8 +19,19 @@ import (
 type Profile struct {
 	// Name is how machines refer to the profile.
 	Name string `json:"name" yaml:"-"`
-	// Image names an image of the site.
-	Image string `json:"image" yaml:"image"`
+	// Revision is the commit that the profile was read from; empty for one that was given in code or configuration.
+	Revision string `json:"revision,omitempty" yaml:"-"`
+	// Model is what the machine must look like. Nil: anything.
+	Model *hw.Model `json:"model,omitempty" yaml:"-"`
+	// RAID is the layout of the machine's RAID controllers. Nil: they stay as they are.
+	RAID *raid.Layout `json:"raid,omitempty" yaml:"-"`
+	// Steps run in bootOS, in order, before the operating system is installed.
+	Steps []Step `json:"steps,omitempty" yaml:"-"`
+	// Installer is the distribution's own installer, instead of Image.
+	Installer *DistroInstaller `json:"installer,omitempty" yaml:"-"`
+	// Image names an image of the site. ImageSHA256, if set, is the digest that it must have.
+	Image       string `json:"image" yaml:"image"`
+	ImageSHA256 string `json:"image_sha256,omitempty" yaml:"-"`
 	// Disk chooses the disk that the image is written to. It must match exactly one.
 	Disk hw.DiskRule `json:"disk" yaml:"disk"`
 	// Boot is how the machine gets from bootOS into the installed system: `reboot` (default) or `kexec`, which
@@ -30,6 +43,43 @@ type Profile struct {
 	UserData string `json:"user_data,omitempty" yaml:"user_data,omitempty"`
 	// KernelArgs are appended to the command line of the bootOS kernel, such as `console=ttyS1,115200`.
 	KernelArgs []string `json:"kernel_args,omitempty" yaml:"kernel_args,omitempty"`
+}
+
+// A Step is a script that the agent runs. Its texts may hold [Late] values.
+type Step struct {
+	Name string `json:"name"`
+	// File is where the script came from, for people; Script is its content.
+	File   string `json:"file,omitempty"`
+	Script string `json:"script"`
+	// Interpreter is the program that gets the script's path as its last argument, such as `/bin/sh -e`.
+	Interpreter []string `json:"interpreter"`
+	// Timeout bounds the run.
+	Timeout time.Duration `json:"timeout"`
+	// Env is added to the environment.
+	Env map[string]string `json:"env,omitempty"`
+	// ExitCodes are those of success.
+	ExitCodes []int `json:"exit_codes"`
+}
+
+// A DistroInstaller is a distribution's own installer, booted over the network. Its texts may hold [Late] values.
+type DistroInstaller struct {
+	// Kind is how the answers are written: preseed, kickstart, autoinstall, autoyast or other.
+	Kind string `json:"kind"`
+	// Kernel and Initrds are files below the site's artifacts.
+	Kernel  Artifact   `json:"kernel"`
+	Initrds []Artifact `json:"initrds"`
+	// Args is the kernel's command line.
+	Args string `json:"args"`
+	// Answers are the answer files, by the name under which the installer fetches them.
+	Answers map[string]string `json:"answers"`
+}
+
+// An Artifact is a file below the directory of artifacts.
+type Artifact struct {
+	// Path is relative, with slashes.
+	Path string `json:"path"`
+	// SHA256 of the file, hexadecimal.
+	SHA256 string `json:"sha256"`
 }
 
 // ErrNoProfile is returned, possibly wrapped, when there is no profile of a name.
