@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,7 +24,9 @@ import (
 type booter struct{ *Site }
 
 func (b *booter) Boot(ctx context.Context, c pxe.Client) (pxe.Instruction, error) {
-	s := loda.Sighting{Serial: c.Serial, UUID: c.UUID, Vendor: c.Manufacturer, Product: c.Product, Remote: c.Remote, Firmware: "BIOS"}
+	host := c.Local.Addr().Unmap().String()
+	s := loda.Sighting{Serial: c.Serial, UUID: c.UUID, Vendor: c.Manufacturer, Product: c.Product, Remote: c.Remote,
+		Firmware: "BIOS", Base: b.base(host)}
 	if c.Platform == pxe.EFI {
 		s.Firmware = "UEFI"
 	}
@@ -38,13 +41,20 @@ func (b *booter) Boot(ctx context.Context, c pxe.Client) (pxe.Instruction, error
 		return nil, err
 	}
 	b.metrics.boots.WithLabelValues(bootLabel(d)).Inc()
-	if !d.BootOS {
+	if !d.BootOS && d.Kernel == "" {
 		return pxe.LocalDisk{Message: d.Message, Pause: 2 * time.Second}, nil
 	}
 	var mac inventory.MAC
 	if len(c.MACs) > 0 {
 		mac, _ = inventory.MACOf(c.MACs[0])
 		b.timeline.claim(c.Remote, mac)
+	}
+	if d.Kernel != "" {
+		k := pxe.Kernel{Kernel: artifactPath(d.Kernel), Args: d.Args, Message: d.Message}
+		for _, initrd := range d.Initrds {
+			k.Initrds = append(k.Initrds, artifactPath(initrd))
+		}
+		return k, nil
 	}
 	if err := b.c.Dir.checkBootOS(); err != nil {
 		b.timeline.add(inventory.Event{Time: time.Now(), MAC: mac, Kind: inventory.KindAlarm,
@@ -53,12 +63,14 @@ func (b *booter) Boot(ctx context.Context, c pxe.Client) (pxe.Instruction, error
 	}
 	// The kernel is quiet: its messages take seconds on a serial line, and hide what the agent says to people.
 	args := append([]string{"console=tty0", "console=ttyS0,115200n8", "quiet",
-		agentapi.ArgServer + "=https://" + net.JoinHostPort(c.Local.Addr().Unmap().String(), b.apiPort),
+		agentapi.ArgServer + "=" + s.Base.API,
 		agentapi.ArgToken + "=" + d.Token}, bootInterface(c)...)
 	args = append(args, d.KernelArgs...)
 	return pxe.Kernel{Kernel: "/artifacts/bootos/vmlinuz", Initrds: []string{"/artifacts/bootos/initramfs"},
 		Args: strings.Join(args, " "), Message: d.Message}, nil
 }
+
+func artifactPath(name string) string { return "/artifacts/" + (&url.URL{Path: name}).EscapedPath() }
 
 // bootInterface tells bootOS which NIC the machine came in by, so that a machine with several keeps its address.
 func bootInterface(c pxe.Client) []string {
@@ -86,6 +98,9 @@ func exists(file string) bool {
 func bootLabel(d loda.Decision) string {
 	if d.BootOS {
 		return "bootos"
+	}
+	if d.Kernel != "" {
+		return "installer"
 	}
 	return "local"
 }

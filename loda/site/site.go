@@ -44,6 +44,8 @@ type Config struct {
 	Store inventory.Store
 	// Profiles say what becomes of machines.
 	Profiles loda.Profiles
+	// Secrets that profiles name. Nil: there are none.
+	Secrets loda.Secrets
 	// Deadlines per state.
 	Deadlines loda.Deadlines
 
@@ -139,7 +141,7 @@ func New(c Config) (*Site, error) {
 		return nil, err
 	}
 	s.installer, err = loda.NewInstaller(loda.Config{Store: c.Store, Profiles: c.Profiles, Images: s.images,
-		CA: s.authority.PEM(), Deadlines: c.Deadlines, Logger: c.Logger})
+		Artifacts: &artifacts{dir: c.Dir}, Secrets: c.Secrets, CA: s.authority.PEM(), Deadlines: c.Deadlines, Logger: c.Logger})
 	if err != nil {
 		return nil, err
 	}
@@ -217,7 +219,15 @@ func (s *Site) start(ctx context.Context, g *errgroup.Group) (*pxe.Handler, erro
 		Version: s.c.Version, BaseOf: s.baseOf, Logger: s.log,
 		Metrics: promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{ErrorLog: slogPrinter{s.log}})})
 
-	if err := s.serveHTTP(ctx, g, "tcp", s.c.Boot, nil, boot, "boot server"); err != nil {
+	installers := apiserver.Installers(s.installer, s.baseOf, s.log)
+	plain := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, loda.InstallerPath) {
+			installers.ServeHTTP(w, r)
+			return
+		}
+		boot.ServeHTTP(w, r)
+	})
+	if err := s.serveHTTP(ctx, g, "tcp", s.c.Boot, nil, plain, "boot server"); err != nil {
 		return boot, err
 	}
 	if err := s.serveHTTP(ctx, g, "tcp", s.c.API, s.authority.TLSConfig(), api, "API"); err != nil {
@@ -320,6 +330,10 @@ func (s *Site) baseOf(r *http.Request) loda.Base {
 	if a, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
 		host, _, _ = net.SplitHostPort(a.String())
 	}
+	return s.base(host)
+}
+
+func (s *Site) base(host string) loda.Base {
 	return loda.Base{API: "https://" + net.JoinHostPort(host, s.apiPort), Boot: "http://" + net.JoinHostPort(host, s.bootPort)}
 }
 
