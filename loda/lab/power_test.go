@@ -199,7 +199,7 @@ func TestAPersonTypesAtTheConsole(t *testing.T) {
 	t.Parallel()
 	need.QEMU(t)
 	m := up(t, lab.Default(1)).Machine("m1")
-	ctx := bounded(t, time.Minute)
+	ctx := bounded(t, 3*time.Minute)
 	_, err := m.DialConsole(ctx)
 	require.ErrorIs(t, err, lab.ErrOff)
 	require.NoError(t, m.PowerOn(ctx))

@@ -7,16 +7,13 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
-	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/project-loda/loda/dhcp"
 	"github.com/project-loda/loda/inventory"
 	"github.com/project-loda/loda/loda"
-	"github.com/project-loda/loda/loda/agentapi"
 	"github.com/project-loda/loda/pxe"
 )
 
@@ -42,42 +39,19 @@ func (b *booter) Boot(ctx context.Context, c pxe.Client) (pxe.Instruction, error
 	}
 	b.metrics.boots.WithLabelValues(bootLabel(d)).Inc()
 	if !d.BootOS && d.Kernel == "" {
-		return pxe.LocalDisk{Message: d.Message, Pause: 2 * time.Second}, nil
+		return d.Instruction(s.Base, c.MACs), nil
 	}
 	var mac inventory.MAC
 	if len(c.MACs) > 0 {
 		mac, _ = inventory.MACOf(c.MACs[0])
 		b.timeline.claim(c.Remote, mac)
 	}
-	if d.Kernel != "" {
-		k := pxe.Kernel{Kernel: artifactPath(d.Kernel), Args: d.Args, Message: d.Message}
-		for _, initrd := range d.Initrds {
-			k.Initrds = append(k.Initrds, artifactPath(initrd))
-		}
-		return k, nil
-	}
-	if err := b.c.Dir.checkBootOS(); err != nil {
+	if err := b.c.Dir.checkBootOS(); err != nil && d.BootOS {
 		b.timeline.add(inventory.Event{Time: time.Now(), MAC: mac, Kind: inventory.KindAlarm,
 			Message: "cannot boot bootOS: " + err.Error()})
 		return nil, err
 	}
-	// The kernel is quiet: its messages take seconds on a serial line, and hide what the agent says to people.
-	args := append([]string{"console=tty0", "console=ttyS0,115200n8", "quiet",
-		agentapi.ArgServer + "=" + s.Base.API,
-		agentapi.ArgToken + "=" + d.Token}, bootInterface(c)...)
-	args = append(args, d.KernelArgs...)
-	return pxe.Kernel{Kernel: "/artifacts/bootos/vmlinuz", Initrds: []string{"/artifacts/bootos/initramfs"},
-		Args: strings.Join(args, " "), Message: d.Message}, nil
-}
-
-func artifactPath(name string) string { return "/artifacts/" + (&url.URL{Path: name}).EscapedPath() }
-
-// bootInterface tells bootOS which NIC the machine came in by, so that a machine with several keeps its address.
-func bootInterface(c pxe.Client) []string {
-	if len(c.MACs) == 0 {
-		return nil
-	}
-	return []string{"BOOTIF=01-" + strings.ReplaceAll(c.MACs[0].String(), ":", "-")}
+	return d.Instruction(s.Base, c.MACs), nil
 }
 
 // checkBootOS says what is missing of the bootOS, and how to make it.
