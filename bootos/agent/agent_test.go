@@ -173,11 +173,13 @@ type fake struct {
 	mu      sync.Mutex
 	detects int
 	images  []agentapi.InstallImage
+	scripts []agentapi.RunScript
 	clock   time.Time
 	left    []string
 
 	detect  func(context.Context) (json.RawMessage, error)
 	install func(context.Context, agentapi.InstallImage, agent.Report) error
+	run     func(context.Context, agentapi.RunScript, agent.Report) (*agentapi.RunScriptResult, error)
 	prepare error
 	leave   error
 }
@@ -204,6 +206,17 @@ func (f *fake) Install(ctx context.Context, in agentapi.InstallImage, r agent.Re
 		}
 	}
 	return &agentapi.InstallImageResult{Device: "/dev/sda"}, nil
+}
+
+func (f *fake) RunScript(ctx context.Context, in agentapi.RunScript, r agent.Report) (
+	*agentapi.RunScriptResult, error) {
+	f.mu.Lock()
+	f.scripts = append(f.scripts, in)
+	f.mu.Unlock()
+	if f.run != nil {
+		return f.run(ctx, in, r)
+	}
+	return &agentapi.RunScriptResult{}, nil
 }
 
 func (f *fake) PrepareBoot(_ context.Context, b agentapi.Boot, _ agent.Report) (func() error, error) {
