@@ -21,6 +21,8 @@ import (
 type machine struct {
 	console  *early.Console
 	hardware *hardware
+	// ranScript: the first script waited for disks to appear. That takes a second, and each step would wait again.
+	ranScript bool
 }
 
 const (
@@ -148,7 +150,10 @@ func (m *machine) RunScript(ctx context.Context, in agentapi.RunScript, report a
 	*agentapi.RunScriptResult, error) {
 	// A script may want any device.
 	m.hardware.wait(ctx, m.hardware.all, driversMost)
-	early.Settle(ctx, settleFor)
+	if !m.ranScript {
+		early.Settle(ctx, settleFor)
+		m.ranScript = true
+	}
 	return (&script.Runner{Dir: "/run"}).Run(ctx, in, report)
 }
 
