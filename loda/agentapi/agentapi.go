@@ -151,7 +151,7 @@ type RunScript struct {
 	Script string `json:"script"`
 	// Interpreter is a program and its arguments, such as `/bin/sh -e`. It gets the script's path as its last argument.
 	Interpreter []string `json:"interpreter"`
-	// TimeoutSeconds is how long the script may take. Then it is ended, with all that it started.
+	// TimeoutSeconds is how long the script may take. Then it is ended, with the rest of its process group.
 	TimeoutSeconds int `json:"timeout_seconds"`
 	// Env is added to the few variables that every script has.
 	Env map[string]string `json:"env,omitempty"`
