@@ -1,6 +1,7 @@
 package configrepo
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -247,7 +248,7 @@ func (c *checker) argument(n parse.Node, dot *vtype) *vtype {
 
 // fields follows a chain of names.
 func (c *checker) fields(n parse.Node, t *vtype, chain []string) *vtype {
-	for _, name := range chain {
+	for i, name := range chain {
 		switch {
 		case t.kind == wrong:
 			return t
@@ -257,7 +258,7 @@ func (c *checker) fields(n parse.Node, t *vtype, chain []string) *vtype {
 		case t.kind == nothing:
 			return c.bad(n, ".%s: the template is included without a value; write {{ template \"NAME\" . }}", name)
 		case t.kind != record:
-			return c.bad(n, "%s has no field %s", t, name)
+			return c.bad(n, "%s is %s and has no field %s", cmp.Or(strings.Join(chain[:i], "."), "this"), t, name)
 		}
 		inner, ok := t.fields[name]
 		switch {

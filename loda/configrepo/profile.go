@@ -147,7 +147,7 @@ func (r *loader) profile(p *ProfileFile) {
 	}
 	switch {
 	case y.OS == "" && !p.broken:
-		bad("", "os: missing; name a file of os/, without its ending: %s", some(slices.Sorted(maps.Keys(r.systems))))
+		bad("os", "missing; name a file of os/, without its ending: %s", some(slices.Sorted(maps.Keys(r.systems))))
 	case y.OS != "":
 		p.os = r.systems[y.OS]
 		r.used["os/"+y.OS+".yaml"] = true
@@ -224,7 +224,7 @@ func (r *loader) step(p *ProfileFile, i int) step {
 	}
 	switch {
 	case y.Script == "" && !p.broken:
-		bad("", "script: missing; want the path of a file in scripts/")
+		bad(".script", "missing; want the path of a file in scripts/")
 	case y.Script == "":
 	case !strings.HasPrefix(y.Script, "scripts/") || !fs.ValidPath(y.Script):
 		bad(".script", "%q is not the path of a file in scripts/", y.Script)
@@ -242,6 +242,7 @@ func (r *loader) step(p *ProfileFile, i int) step {
 	switch {
 	case !p.doc.Has(at + ".timeout"):
 		s.Timeout = defaultTimeout
+	case p.broken && s.Timeout == 0: // reported, if it is wrong
 	case s.Timeout < time.Second || s.Timeout > maxTimeout:
 		bad(".timeout", "%s is out of range; want 1s to 24h", s.Timeout)
 	}

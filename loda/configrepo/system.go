@@ -56,7 +56,7 @@ func (r *loader) system(s *osFile) {
 			if at != "" {
 				at += "."
 			}
-			bad(at+key, "%s is missing; want %s", key, fmt.Sprintf(format, args...))
+			bad(at+key, "missing; want %s", fmt.Sprintf(format, args...))
 		}
 	}
 	sum := func(at, value string) {

@@ -114,6 +114,9 @@ func (s *source) parseError(err error) strictyaml.Error {
 			column = c
 		}
 	}
+	if m[2] == "unexpected EOF" {
+		m[2] = "the text ends where {{ end }} of an if, range or with is still missing"
+	}
 	return s.errorf(parse.Pos(s.lines[i]+max(column, 0)), "cannot be parsed: %s", strings.ReplaceAll(m[2], "\n", " "))
 }
 

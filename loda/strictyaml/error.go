@@ -51,7 +51,7 @@ func Suggest(word string, known []string) string {
 	slices.Sort(known)
 	best, distance := "", max(1, min(3, len(word)/3))+1
 	for _, k := range known {
-		if d := editDistance(strings.ToLower(word), strings.ToLower(k)); d < distance {
+		if d := editDistance(strings.ToLower(word), strings.ToLower(k)); d < distance && d < len(word) {
 			best, distance = k, d
 		}
 	}
