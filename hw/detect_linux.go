@@ -12,7 +12,7 @@ func detect(ctx context.Context, o options) (*Facts, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer t.files.Close()
+	defer t.files.close()
 
 	f := &Facts{Version: Version}
 	note := func(u unknowns) { f.Unknown = append(f.Unknown, u...) }
@@ -35,9 +35,17 @@ func detect(ctx context.Context, o options) (*Facts, error) {
 			f.CPUs = cpus
 			note(missing)
 		}},
-		{"memory", func() { f.Memory = t.memory(tables, tablesErr) }},
+		{"memory", func() {
+			f.Memory = t.memory(tables, tablesErr)
+			t.edac(&f.Memory)
+		}},
 		{"pci", func() {
 			devices, missing := t.pci()
+			if tables != nil {
+				t.nameSlots(devices, tables)
+			} else if len(devices) > 0 {
+				missing.addErr("pci/slot", fmt.Errorf("no SMBIOS tables: %w", tablesErr))
+			}
 			f.PCI, f.Controllers = devices, []PCIDevice{}
 			for _, d := range devices {
 				if strings.HasPrefix(d.Class, "01") {
@@ -57,6 +65,11 @@ func detect(ctx context.Context, o options) (*Facts, error) {
 			note(missing)
 		}},
 		{"bmc", func() { f.BMC = t.bmc(tables) }},
+		{"psus", func() {
+			psus, missing := tables.psus(tablesErr)
+			f.PSUs = psus
+			note(missing)
+		}},
 	} {
 		start := time.Now()
 		section.read()

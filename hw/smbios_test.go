@@ -119,7 +119,7 @@ func plantServer(t testing.TB) string {
 func TestDIMMSlotsAreListedWithWhatTheFirmwareDoesNotSay(t *testing.T) {
 	sm := parseSMBIOS(entryPoint3(3, 2), serverTables())
 	require.NoError(t, sm.err)
-	m := (&tree{files: thisMachine{}}).memory(sm, nil)
+	m := (&tree{files: onDisk{thisMachine{}}}).memory(sm, nil)
 	require.Len(t, m.DIMMs, 4, "the flash device is not a DIMM")
 
 	a1 := m.DIMMs[0]
@@ -156,7 +156,7 @@ func TestDIMMOfUnknownSizeMakesTheSumUnknown(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			data := joinBytes(serverDIMM(1, "A1", 1024, nil, "M", "S", "P"), serverDIMM(2, "A2", 0, fields,
 				"M", "S", "P"), endOfTable())
-			m := (&tree{files: thisMachine{}}).memory(parseSMBIOS(entryPoint3(3, 2), data), nil)
+			m := (&tree{files: onDisk{thisMachine{}}}).memory(parseSMBIOS(entryPoint3(3, 2), data), nil)
 			require.False(t, m.DIMMs[1].Empty)
 			require.Contains(t, paths(m.DIMMs[1].Unknown), "bytes")
 			require.Zero(t, m.InstalledBytes)
@@ -263,7 +263,7 @@ func FuzzSMBIOS(f *testing.F) {
 		require.NoError(f, err)
 		f.Add(entry, data)
 	}
-	t := &tree{files: thisMachine{}}
+	t := &tree{files: onDisk{thisMachine{}}}
 	f.Fuzz(func(tt *testing.T, entry, data []byte) {
 		sm := parseSMBIOS(entry, data)
 		facts := &Facts{Version: Version}
