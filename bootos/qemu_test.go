@@ -288,7 +288,8 @@ func TestScriptsOfAProfileRunInTheRAMDisk(t *testing.T) {
 	step := func(id, text string, interpreter ...string) agentapi.Action {
 		return agentapi.Action{ID: id, Kind: agentapi.ActionRunScript, Title: "run " + id, RunScript: &agentapi.RunScript{
 			Installation: "i-1", Serial: "ANVIL-0001", Name: id, File: "scripts/" + id + ".sh", Script: text,
-			Interpreter: interpreter, TimeoutSeconds: 5, Env: map[string]string{"PW": "hunter22"}, Secrets: []string{"hunter22"}}}
+			Interpreter: interpreter, TimeoutSeconds: 5, Env: map[string]string{"PW": "hunter22"},
+			Secrets: []string{"hunter22"}}}
 	}
 	d := newDaemon(t, ca,
 		step("good", "#!/bin/bash\necho \"$LODA_SERIAL $PW $0\"\npwd\nprintenv | sort\nls /sys/class/net | grep eth0\n"+

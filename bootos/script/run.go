@@ -2,13 +2,11 @@ package script
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -55,7 +53,7 @@ const (
 // the script or how it failed, with the end of its output; after the end of ctx, it wraps the context's.
 func (r *Runner) Run(ctx context.Context, s agentapi.RunScript, report Report) (
 	result *agentapi.RunScriptResult, err error) {
-	if err := check(s); err != nil {
+	if err := s.Validate(); err != nil {
 		return nil, fmt.Errorf("step %q: %w", s.Name, err)
 	}
 	secrets, short := secretLines(s.Secrets)
@@ -107,60 +105,6 @@ func progress(report Report, name string, s agentapi.RunScript, out *output, sta
 		report.Progress(agentapi.Progress{Text: fmt.Sprintf("%s: %.0f s of at most %d, %s", name,
 			time.Since(start).Seconds(), s.TimeoutSeconds, out.state())})
 	}
-}
-
-var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
-
-// Linux takes no argument or variable that is longer (MAX_ARG_STRLEN).
-const maxArg = 128<<10 - 1
-
-// check reports everything that is wrong with a script before anything is done.
-func check(s agentapi.RunScript) error {
-	var errs []error
-	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if strings.TrimSpace(s.Name) == "" || len(s.Name) > 128 {
-		bad("name: want 1 to 128 bytes")
-	}
-	if s.Script == "" || len(s.Script) > agentapi.MaxScript {
-		bad("script: has %d bytes, want 1 to %d", len(s.Script), agentapi.MaxScript)
-	}
-	if len(s.Interpreter) == 0 || len(s.Interpreter) > 64 || s.Interpreter[0] == "" {
-		bad("interpreter: want a program and at most 63 arguments, such as /bin/sh -e")
-	}
-	for i, arg := range s.Interpreter {
-		if strings.ContainsRune(arg, 0) || len(arg) > maxArg {
-			bad("interpreter[%d]: holds a zero byte, or is longer than %d bytes", i, maxArg)
-		}
-	}
-	if s.TimeoutSeconds < 1 || s.TimeoutSeconds > agentapi.MaxScriptSeconds {
-		bad("timeout: %d s, want 1 to %d", s.TimeoutSeconds, agentapi.MaxScriptSeconds)
-	}
-	if len(s.Env) > 1000 {
-		bad("env: %d variables, want at most 1000", len(s.Env))
-	}
-	for name, value := range s.Env {
-		switch {
-		case len(name) > 256 || !envName.MatchString(name):
-			bad("env: %q is no name of a variable: want letters, digits and underscores", name)
-		case strings.HasPrefix(name, "LODA_"):
-			bad("env: %s: names with LODA_ are Loda's own", name)
-		case strings.ContainsRune(value, 0) || len(name)+1+len(value) > maxArg:
-			bad("env: %s: holds a zero byte, or is longer than %d bytes", name, maxArg)
-		}
-	}
-	if strings.ContainsRune(s.Name+s.Serial+s.Installation, 0) {
-		bad("name, serial and installation: one of them holds a zero byte")
-	}
-	if len(s.Secrets) > 1000 {
-		bad("secrets: %d, want at most 1000", len(s.Secrets))
-	}
-	for _, code := range s.ExitCodes {
-		if code < 0 || code > 255 {
-			bad("exit_codes: %d is none, want 0 to 255", code)
-		}
-	}
-	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
-	return errors.Join(errs...)
 }
 
 // find returns the path of an interpreter.

@@ -3,9 +3,9 @@
 //	sh [-aefnux] [-o pipefail] [--] [FILE [ARGUMENT...]]
 //	sh [options] -c COMMAND [NAME [ARGUMENT...]]
 //
-// It is the shell language of mvdan.cc/sh, which is POSIX's with most of Bash's extensions, as in u-root's gosh; but gosh
-// takes no options and passes no arguments, and what installs machines wants `-e`. Without a file it reads standard
-// input, or is gosh when that is a terminal.
+// It is the shell language of mvdan.cc/sh, which is POSIX's with most of Bash's extensions, as in u-root's gosh; but
+// gosh takes no options and passes no arguments, and what installs machines wants `-e`. Without a file it reads
+// standard input, or is gosh when that is a terminal.
 //
 // What it lacks of other shells: a job in the background is no process of its own, so that `kill $!` does not find it
 // (`wait` does); `trap` knows EXIT and ERR, and no signals; there are no descriptors but 0, 1 and 2, no `<&1`, `<>` and

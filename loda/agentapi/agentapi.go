@@ -153,7 +153,7 @@ type RunScript struct {
 	Interpreter []string `json:"interpreter"`
 	// TimeoutSeconds is how long the script may take. Then it is ended, with the rest of its process group.
 	TimeoutSeconds int `json:"timeout_seconds"`
-	// Env is added to the few variables that every script has.
+	// Env is added to the few variables that every script has. Names that begin with LODA_ are refused.
 	Env map[string]string `json:"env,omitempty"`
 	// ExitCodes are those of success. Empty: 0.
 	ExitCodes []int `json:"exit_codes,omitempty"`
