@@ -1,8 +1,10 @@
 package loda
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -185,4 +187,29 @@ func (p *Plan) add(kind agentapi.ActionKind, title string) *PlannedAction {
 // startOver forgets what the machine has done since it booted, for a boot or an attempt that begins anew.
 func (p *Plan) startOver() {
 	p.Actions, p.Disk, p.FirstBootHash, p.Step, p.Installer = nil, nil, "", 0, nil
+}
+
+// PinnedRevisions lists the revisions that open installations have pinned, each once, sorted.
+func PinnedRevisions(ctx context.Context, store inventory.InstallationStore) ([]string, error) {
+	seen := map[string]bool{}
+	filter := inventory.InstallationFilter{OpenOnly: true, Limit: 1000}
+	for {
+		page, err := store.Installations(ctx, filter)
+		if err != nil {
+			return nil, err
+		}
+		for i := range page {
+			plan, err := planOf(&page[i])
+			if err != nil {
+				return nil, err
+			}
+			if plan.Revision != "" {
+				seen[plan.Revision] = true
+			}
+		}
+		if len(page) < filter.Limit {
+			return slices.Sorted(maps.Keys(seen)), nil
+		}
+		filter.After = page[len(page)-1].ID
+	}
 }

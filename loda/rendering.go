@@ -144,6 +144,10 @@ func NewRendering(p *Profile, m *inventory.Machine, facts *hw.Facts) (*Rendering
 	return r, nil
 }
 
-func (r *Rendering) add(name, text string) { r.Files = append(r.Files, RenderedFile{Name: name, Text: text}) }
+func (r *Rendering) add(name, text string) {
+	r.Files = append(r.Files, RenderedFile{Name: name, Text: text})
+}
 
-func (r *Rendering) say(format string, args ...any) { r.Plan = append(r.Plan, fmt.Sprintf(format, args...)) }
+func (r *Rendering) say(format string, args ...any) {
+	r.Plan = append(r.Plan, fmt.Sprintf(format, args...))
+}
