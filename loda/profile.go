@@ -11,6 +11,7 @@ import (
 
 	"github.com/project-loda/loda/hw"
 	"github.com/project-loda/loda/inventory"
+	"github.com/project-loda/loda/loda/agentapi"
 	"github.com/project-loda/loda/loda/image"
 	"github.com/project-loda/loda/raid"
 )
@@ -62,18 +63,15 @@ type Step struct {
 	ExitCodes []int `json:"exit_codes"`
 }
 
-func (s *Step) validate() error {
+// Validate says what is wrong with a step: what the agent would refuse to run.
+func (s *Step) Validate() error {
 	var errs []error
-	if s.Name == "" || s.Script == "" || len(s.Interpreter) == 0 {
-		errs = append(errs, errors.New("a step needs name, script and interpreter"))
-	}
 	if s.Timeout < time.Second || s.Timeout > maxStep {
 		errs = append(errs, fmt.Errorf("timeout %s: want 1s to %s", s.Timeout, maxStep))
 	}
-	if len(s.ExitCodes) == 0 {
-		errs = append(errs, errors.New("exit_codes: none is a success; want [0]"))
-	}
-	return errors.Join(errs...)
+	run := agentapi.RunScript{Installation: "check", Serial: "check", Name: s.Name, File: s.File, Script: s.Script,
+		Interpreter: s.Interpreter, TimeoutSeconds: int(maxStep / time.Second), Env: s.Env, ExitCodes: s.ExitCodes}
+	return errors.Join(append(errs, run.Validate())...)
 }
 
 // maxStep bounds one script: a firmware update takes its time.
@@ -193,7 +191,7 @@ func (p *Profile) Validate() error {
 		errs = append(errs, errors.New("image, installer: both are given; want one of them"))
 	}
 	for i, step := range p.Steps {
-		if err := step.validate(); err != nil {
+		if err := step.Validate(); err != nil {
 			errs = append(errs, fmt.Errorf("steps[%d]: %w", i, err))
 		}
 	}

@@ -315,23 +315,24 @@ deadlines:
 # The git repository that says what becomes of machines: profiles with hardware models, scripts, operating systems. Its
 # format is documented in examples/config-repo. lodad uses the newest commit that is free of mistakes, and an installation
 # keeps to the commit that it began with.
-repository:
-  url: ""        # https://, ssh:// or user@host:path, or a local path; empty: profiles below are used
-  branch: ""     # or tag: or commit: with 40 digits; all empty: the default branch
-  poll: 1m       # how often to look for a new commit
-  # token_file: /etc/loda/git-token          # access token for https
-  # username: git                            # that goes with it
-  # ca_file: /etc/loda/git-ca.pem            # certificate authority of the git server, if it is not a public one
-  # key_file: /etc/loda/git-key              # private key for ssh
-  # passphrase_file: /etc/loda/git-passphrase
-  # known_hosts_file: /etc/loda/known_hosts  # host keys for ssh, as ssh-keyscan prints them; needed for ssh
-  # webhook_secret_file: /etc/loda/webhook   # GitHub, GitLab and Gitea may POST pushes to /webhooks/git of the API
+repository: {}
+# repository:
+#   url: https://git.example/infra/machines.git  # or ssh://, user@host:path, a local path
+#   branch: main                             # or tag: or commit: with 40 digits; none of them: the default branch
+#   poll: 1m                                 # how often to look for a new commit
+#   token_file: /etc/loda/git-token          # access token for https
+#   username: git                            # that goes with it
+#   ca_file: /etc/loda/git-ca.pem            # certificate authority of the git server, if it is not a public one
+#   webhook_secret_file: /etc/loda/webhook   # GitHub, GitLab and Gitea may POST pushes to /webhooks/git of the API
+#   # ssh has other keys than token_file, username and ca_file: key_file for the private key, passphrase_file if it has
+#   # one, and known_hosts_file with the host keys that are accepted, as ssh-keyscan prints them.
 
 # A YAML file of names and values that the repository names and does not hold, such as the passwords of BMCs. Nobody but
 # lodad should be able to read it. Empty: there are none.
 secrets: ""
 
-# What becomes of machines where there is no repository. An installation pins its profile when it is opened.
+# What becomes of machines where there is no repository; give one of the two. An installation pins its profile when it
+# is opened.
 profiles: {}
 # profiles:
 #   debian:
