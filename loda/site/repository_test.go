@@ -18,9 +18,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-git/go-git/v5"
-	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/stretchr/testify/require"
 
 	"github.com/project-loda/loda/hw"
@@ -31,53 +28,25 @@ import (
 	"github.com/project-loda/loda/loda/apiserver"
 	"github.com/project-loda/loda/loda/gitprofiles"
 	"github.com/project-loda/loda/loda/gitsource"
+	"github.com/project-loda/loda/loda/gitsource/gitsourcetest"
 	"github.com/project-loda/loda/loda/site"
 )
 
 // origin is a git repository that a team pushes to.
 type origin struct {
-	t    *testing.T
-	dir  string
-	repo *git.Repository
-	log  log
+	*gitsourcetest.Origin
+	t   *testing.T
+	log log
 }
 
 func newOrigin(t *testing.T, files map[string]string) *origin {
-	t.Helper()
-	o := &origin{t: t, dir: t.TempDir()}
-	var err error
-	o.repo, err = git.PlainInitWithOptions(o.dir, &git.PlainInitOptions{InitOptions: git.InitOptions{
-		DefaultBranch: plumbing.NewBranchReferenceName("main")}})
-	require.NoError(t, err)
-	o.push(files)
-	return o
-}
-
-// push commits files; an empty text removes one.
-func (o *origin) push(files map[string]string) (commit string) {
-	o.t.Helper()
-	tree, err := o.repo.Worktree()
-	require.NoError(o.t, err)
-	for name, text := range files {
-		path := filepath.Join(o.dir, name)
-		if text == "" {
-			require.NoError(o.t, os.Remove(path))
-		} else {
-			require.NoError(o.t, os.MkdirAll(filepath.Dir(path), 0o755))
-			require.NoError(o.t, os.WriteFile(path, []byte(text), 0o644))
-		}
-		_, err = tree.Add(name)
-		require.NoError(o.t, err)
-	}
-	hash, err := tree.Commit("a change", &git.CommitOptions{Author: &object.Signature{Name: "Ada", Email: "ada@example.org", When: time.Now()}})
-	require.NoError(o.t, err)
-	return hash.String()
+	return &origin{Origin: gitsourcetest.New(t, files), t: t}
 }
 
 // follow makes a site's configuration take its profiles from the repository.
 func (o *origin) follow(c *site.Config) *gitprofiles.Profiles {
 	o.t.Helper()
-	source, err := gitsource.Open(gitsource.Config{URL: o.dir, Dir: filepath.Join(string(c.Dir), "repository"),
+	source, err := gitsource.Open(gitsource.Config{URL: o.Dir, Dir: filepath.Join(string(c.Dir), "repository"),
 		Check: gitprofiles.Check, Poll: time.Hour, Logger: slog.New(slog.NewTextHandler(&o.log, nil))})
 	require.NoError(o.t, err)
 	o.t.Cleanup(func() { require.NoError(o.t, source.Close()) })
@@ -167,7 +136,7 @@ func TestAPushThatBreaksAProfileDisturbsNoInstallation(t *testing.T) {
 		m.step = next(t, m.agent, agentapi.ActionRunScript)
 	}
 
-	bad := o.push(map[string]string{"profiles/lab.yaml": "match: {product: Lab*}\nos: debian\nsteps:\n- {name: hello, scrpt: scripts/hello.sh}\n",
+	bad := o.Push(map[string]string{"profiles/lab.yaml": "match: {product: Lab*}\nos: debian\nsteps:\n- {name: hello, scrpt: scripts/hello.sh}\n",
 		"scripts/hello.sh": "echo version 2\n"})
 	status, err := profiles.Source().Sync(t.Context())
 	require.NoError(t, err)
@@ -186,7 +155,7 @@ func TestAPushThatBreaksAProfileDisturbsNoInstallation(t *testing.T) {
 		require.NoError(t, m.agent.Result(t.Context(), next(t, m.agent, agentapi.ActionDetect).ID, m.facts(t, "Lab Server")))
 		m.step = next(t, m.agent, agentapi.ActionRunScript)
 	}
-	good := o.push(map[string]string{"profiles/lab.yaml": debianRepo["profiles/lab.yaml"]})
+	good := o.Push(map[string]string{"profiles/lab.yaml": debianRepo["profiles/lab.yaml"]})
 	status, err = profiles.Source().Sync(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, good, status.Commit.Hash)
@@ -211,8 +180,8 @@ func TestAGitServerThatIsAwayDisturbsNothing(t *testing.T) {
 	o := newOrigin(t, debianRepo)
 	c := configure(t, furnish(t), memory.New())
 	o.follow(&c)
-	require.NoError(t, os.Rename(o.dir, o.dir+"-gone"))
-	t.Cleanup(func() { _ = os.RemoveAll(o.dir + "-gone") })
+	require.NoError(t, os.Rename(o.Dir, o.Dir+"-gone"))
+	t.Cleanup(func() { _ = os.RemoveAll(o.Dir + "-gone") })
 	r := start(t, c)
 	m := &machine{serial: serial, mac: mac, agent: r.agent(r.Authority().Pool())}
 	r.load("serial\nSN-0001\n")
@@ -314,7 +283,7 @@ func TestAMachineThatNoProfileMatchesStandsInQuarantineUntilOneDoes(t *testing.T
 	require.NoError(t, err)
 	require.NotEmpty(t, record.Facts, "so that a profile can be made from it")
 
-	o.push(map[string]string{"profiles/other.yaml": "match: {product: Other*}\nos: debian\n"})
+	o.Push(map[string]string{"profiles/other.yaml": "match: {product: Other*}\nos: debian\n"})
 	_, err = profiles.Source().Sync(t.Context())
 	require.NoError(t, err)
 	m.agent = r.agent(r.Authority().Pool())
