@@ -242,8 +242,9 @@ func isLoopback(host string) bool {
 	return err == nil && a.IsLoopback()
 }
 
-// redact takes what stands before an @ out of an address that is going to be refused.
+// redact takes what may be secret out of an address that is going to be refused: all before an @ and after a ?.
 func redact(address string) string {
+	address, _, _ = strings.Cut(address, "?")
 	scheme, rest, ok := strings.Cut(address, "://")
 	if !ok {
 		return address
