@@ -6,12 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
-	"slices"
 	"strconv"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
 )
@@ -96,8 +93,7 @@ func encodeRequest(req request, caps *capability.List) ([]byte, error) {
 			return nil, err
 		}
 	}
-	have := slices.SortedFunc(maps.Keys(req.have), func(a, b plumbing.Hash) int { return bytes.Compare(a[:], b[:]) })
-	have = have[:min(len(have), maxHaves)]
+	have := req.have[:min(len(req.have), maxHaves)]
 	if req.shallow {
 		// Without them, a server takes us to have all that older commits consist of, and leaves it out.
 		up.Shallows = have

@@ -611,6 +611,26 @@ func TestDamagedCopiesAreSetAsideAndFetchedAnew(t *testing.T) {
 	}
 }
 
+func TestWhatAPowerCutLeftOfAFetchIsNotTakenForGranted(t *testing.T) {
+	u := newUpstream(t)
+	u.push("First", files{"a": "one"})
+	b := newBench(t, gitsource.Config{URL: u.bare})
+	b.sync()
+	require.NoError(t, b.Close())
+	second := u.push("Second", files{"a": "two"})
+	repo := filepath.Join(b.cfg.Dir, "repo.git")
+	for _, spec := range []string{second, second + "^{tree}", second + ":a"} {
+		h := u.git("rev-parse", spec)
+		require.NoError(t, os.MkdirAll(filepath.Join(repo, "objects", h[:2]), 0o700))
+		require.NoError(t, os.WriteFile(filepath.Join(repo, "objects", h[:2], h[2:]), nil, 0o400))
+	}
+	b.open()
+	b.sync()
+	b.inUse(second)
+	require.Equal(t, "two", b.read(second, "a"))
+	b.sound()
+}
+
 func TestDamageThatAReaderFindsIsRepairedByTheNextFetch(t *testing.T) {
 	u := newUpstream(t)
 	commit := u.push("First", files{"a": "one"})
