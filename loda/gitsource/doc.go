@@ -53,8 +53,8 @@
 //
 // # The copy
 //
-// Config.Dir holds `repo.git`, a bare repository that git itself can read, with references under refs/loda: the commit
-// in use, the refused one, those pinned by [Source.Keep], and recent ones. Besides: `state.json` (times), `lock` (one
+// Config.Dir holds `repo.git`, a bare repository that git itself can read: its branch is the commit in use, and
+// references under refs/loda are the refused one, those pinned by [Source.Keep], and recent ones. Besides: `state.json` (times), `lock` (one
 // process at a time), and `damaged` after a repair.
 //
 // Objects are on the disk before a reference names them, so a process that is killed, or a power cut, leaves either the

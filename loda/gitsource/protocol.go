@@ -6,19 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
-	"slices"
 	"strconv"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
 )
 
 // This is what https and ssh have in common: git's pack protocol, version 0, as gitprotocol-pack(5) describes it. The
-// messages are go-git's. Its client is not used, because it takes a pack of any size with objects of any size, and
-// because neither a context nor a deadline ends its handshake with an ssh server that says nothing.
+// messages are go-git's. Its client is not used, because it takes a pack of any size with objects of any size; because
+// it does not ask for thin packs, without which a shallow fetch is never incremental; and because neither a context nor
+// a deadline ends its handshake with an ssh server that says nothing.
 
 const (
 	maxAdvertisement = 16 << 20
@@ -81,7 +79,9 @@ func encodeRequest(req request, caps *capability.List) ([]byte, error) {
 		}
 		up.Depth = packp.DepthCommits(1)
 	}
-	for _, c := range []capability.Capability{capability.OFSDelta, capability.NoProgress} {
+	// Without thin-pack, git sends all files each time: of a commit whose parents are cut off, it looks at what we have
+	// only to find bases for deltas (`--objects-edge-aggressive` in git 2.39's builtin/pack-objects.c).
+	for _, c := range []capability.Capability{capability.ThinPack, capability.OFSDelta, capability.NoProgress} {
 		if caps.Supports(c) {
 			if err := up.Capabilities.Set(c); err != nil {
 				return nil, err
@@ -93,8 +93,7 @@ func encodeRequest(req request, caps *capability.List) ([]byte, error) {
 			return nil, err
 		}
 	}
-	have := slices.SortedFunc(maps.Keys(req.have), func(a, b plumbing.Hash) int { return bytes.Compare(a[:], b[:]) })
-	have = have[:min(len(have), maxHaves)]
+	have := req.have[:min(len(req.have), maxHaves)]
 	if req.shallow {
 		// Without them, a server takes us to have all that older commits consist of, and leaves it out.
 		up.Shallows = have

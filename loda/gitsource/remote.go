@@ -43,7 +43,7 @@ const maxTips = 1000
 
 // find returns the request for one commit by its number. From a remote that does not give it so, it asks for the whole
 // history, in which it may be.
-func (a advertisement) find(h plumbing.Hash, have map[plumbing.Hash]bool) (request, error) {
+func (a advertisement) find(h plumbing.Hash, have []plumbing.Hash) (request, error) {
 	tips := map[plumbing.Hash]bool{}
 	for name, tip := range a.byName {
 		if strings.HasPrefix(name, "refs/heads/") || strings.HasPrefix(name, "refs/tags/") {
@@ -63,8 +63,8 @@ func (a advertisement) find(h plumbing.Hash, have map[plumbing.Hash]bool) (reque
 // request asks for objects.
 type request struct {
 	wants []plumbing.Hash
-	// have are commits whose files are all here, and whose parents are not.
-	have map[plumbing.Hash]bool
+	// have are commits whose files are all here, and whose parents are not; those that matter most come first.
+	have []plumbing.Hash
 	// shallow leaves history out.
 	shallow bool
 }
@@ -242,8 +242,9 @@ func isLoopback(host string) bool {
 	return err == nil && a.IsLoopback()
 }
 
-// redact takes what stands before an @ out of an address that is going to be refused.
+// redact takes what may be secret out of an address that is going to be refused: all before an @ and after a ?.
 func redact(address string) string {
+	address, _, _ = strings.Cut(address, "?")
 	scheme, rest, ok := strings.Cut(address, "://")
 	if !ok {
 		return address

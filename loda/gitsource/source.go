@@ -200,7 +200,7 @@ func Open(cfg Config) (*Source, error) {
 		cfg: cfg, remote: r, log: cfg.Logger.With("repository", cfg.URL), lock: lock,
 		wake: make(chan struct{}, 1), turn: make(chan struct{}, 1),
 		pinned: map[plumbing.Hash]bool{}, lost: map[plumbing.Hash]bool{}, recent: map[plumbing.Hash]time.Time{},
-		searched: map[plumbing.Hash]bool{}, trees: map[plumbing.Hash]*treeFS{}, untidy: true,
+		searched: map[plumbing.Hash]bool{}, trees: map[plumbing.Hash]*treeFS{},
 	}
 	s.status.URL, s.status.Ref = cfg.URL, cfg.Ref
 	if err := s.load(); err != nil {
@@ -482,6 +482,19 @@ func (s *Source) retire(h plumbing.Hash, now time.Time) error {
 	}
 	s.recent[h] = now
 	return nil
+}
+
+// haves returns the roots in the order in which a server should hear of them: it hears of a limited number.
+func (s *Source) haves() []plumbing.Hash {
+	var first, rest []plumbing.Hash
+	for h := range s.roots() {
+		if s.status.Commit != nil && s.status.Commit.Hash == h.String() || h == s.refused {
+			first = append(first, h)
+		} else {
+			rest = append(rest, h)
+		}
+	}
+	return append(first, rest...)
 }
 
 // roots are the commits whose files are all in the copy.

@@ -188,12 +188,17 @@ func (s *Source) load() error {
 	if err == nil {
 		found, err = store.roots()
 	}
+	var whole map[plumbing.Hash]bool
 	if err == nil {
-		err = store.verify(found, s.cfg.Limits.Blob)
+		whole, err = store.verify(found, s.cfg.Limits.Blob)
 	}
 	var lost []plumbing.Hash
 	if errors.Is(err, errDamaged) || errors.Is(err, errAbsent) {
 		store, found, lost, err = s.rebuild(repo, st, err)
+	} else if err == nil {
+		// What a fetch had written when the power was cut may be damaged and is named by nothing yet. It goes before the
+		// next fetch takes it for granted.
+		_, err = store.sweep(whole)
 	}
 	if err != nil {
 		return err
@@ -239,7 +244,7 @@ func (s *Source) load() error {
 			s.lost[plumbing.NewHash(h)] = true
 		}
 	}
-	s.untidy, s.damaged = true, false
+	s.untidy, s.damaged = false, false
 	return s.save()
 }
 
@@ -259,8 +264,8 @@ func (s *store) roots() (kept, error) {
 	return k, errors.Join(errs[:]...)
 }
 
-// verify reads all that is kept.
-func (s *store) verify(k kept, maxBlob int64) error {
+// verify reads all that is kept, and returns it.
+func (s *store) verify(k kept, maxBlob int64) (map[plumbing.Hash]bool, error) {
 	seen := map[plumbing.Hash]bool{}
 	for _, h := range append([]plumbing.Hash{k.current, k.refused}, append(k.pinned, k.recent...)...) {
 		if h.IsZero() {
@@ -268,10 +273,10 @@ func (s *store) verify(k kept, maxBlob int64) error {
 		}
 		// A limit that was lowered since does not make a file damaged.
 		if err := s.each(h, seen, true, max(maxBlob, maxNode)); err != nil {
-			return fmt.Errorf("commit %s: %w", h, err)
+			return nil, fmt.Errorf("commit %s: %w", h, err)
 		}
 	}
-	return nil
+	return seen, nil
 }
 
 // rebuild sets a damaged copy aside and takes over what is whole in it. It returns the pinned commits that are not.

@@ -36,7 +36,7 @@ type store struct {
 
 // The references of a copy. They are what keeps objects, for git as well as for us.
 const (
-	refCurrent = "refs/loda/current"
+	refCurrent = "refs/heads/current" // git wants its HEAD to lead to a branch
 	refRefused = "refs/loda/refused"
 	dirPinned  = "refs/loda/pinned"
 	dirRecent  = "refs/loda/recent"
@@ -45,15 +45,18 @@ const (
 func openStore(dir string) (*store, error) {
 	s := &store{dir: dir}
 	if _, err := os.Stat(filepath.Join(dir, "HEAD")); err == nil {
-		for _, d := range []string{"objects", dirPinned, dirRecent} {
+		for _, d := range []string{"objects", "refs/heads", dirPinned, dirRecent} {
 			if err := os.MkdirAll(filepath.Join(dir, d), 0o700); err != nil {
-				return nil, fmt.Errorf("local copy in %s: %w", dir, err)
+				return nil, fmt.Errorf("%w: %s: %w", errDamaged, dir, err)
 			}
 		}
 		return s, s.removeLeftOvers()
 	}
-	for _, d := range []string{"objects", dirPinned, dirRecent} {
+	for _, d := range []string{"objects", "refs/heads", dirPinned, dirRecent} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o700); err != nil {
+			if errors.Is(err, unix.ENOTDIR) {
+				err = fmt.Errorf("%w: %w", errDamaged, err)
+			}
 			return nil, fmt.Errorf("making a local copy in %s: %w", dir, err)
 		}
 	}

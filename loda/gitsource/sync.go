@@ -87,7 +87,8 @@ func (s *Source) fetch(ctx context.Context) (err error) {
 	doing := "fetching the config repository " + s.cfg.URL
 	defer func() {
 		if p := recover(); p != nil { // go-git's parsers read what a server sends
-			err = fmt.Errorf("%s: the program failed on what the server sent: %v\n%s", doing, p, debug.Stack())
+			s.log.Error("The program failed on what a git server sent", "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("%s: the program failed on what the server sent, see the log: %v", doing, p)
 		}
 	}()
 	limited, cancel := context.WithTimeoutCause(ctx, s.cfg.Timeout,
@@ -125,7 +126,7 @@ func (s *Source) obtain(ctx context.Context) (plumbing.Hash, error) {
 		return plumbing.ZeroHash, err
 	}
 	s.mu.Lock()
-	roots, store := s.roots(), s.store
+	roots, have, store := s.roots(), s.haves(), s.store
 	again := s.checked && s.status.Refused != nil && s.status.Refused.Commit.Hash == want.commit.String()
 	s.untidy = s.untidy || !roots[want.commit]
 	s.mu.Unlock()
@@ -133,9 +134,9 @@ func (s *Source) obtain(ctx context.Context) (plumbing.Hash, error) {
 		return want.commit, nil
 	}
 
-	req := request{wants: []plumbing.Hash{want.object}, have: roots, shallow: true}
+	req := request{wants: []plumbing.Hash{want.object}, have: have, shallow: true}
 	if s.cfg.Ref.Commit != "" {
-		if req, err = sess.refs().find(want.commit, roots); err != nil {
+		if req, err = sess.refs().find(want.commit, have); err != nil {
 			return want.commit, err
 		}
 	}
@@ -217,13 +218,21 @@ func (s *Source) check(ctx context.Context, c Commit, tree fs.FS) (err error) {
 	return s.cfg.Check(ctx, c, tree)
 }
 
+// flush may take long on a busy disk, so nobody waits for it under mu. Only Sync replaces the store.
+func (s *Source) flush() error {
+	s.mu.Lock()
+	store := s.store
+	s.mu.Unlock()
+	return store.flush()
+}
+
 // adopt puts a commit into use.
 func (s *Source) adopt(h plumbing.Hash, c Commit) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.store.flush(); err != nil {
+	if err := s.flush(); err != nil {
 		return err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	now := s.cfg.Now()
 	if s.status.Commit != nil {
 		if err := s.retire(plumbing.NewHash(s.status.Commit.Hash), now); err != nil {
@@ -261,6 +270,9 @@ func (s *Source) dropRefused() error {
 
 // refuse notes why a commit is not used. It is kept for people to look at, unless it was too big.
 func (s *Source) refuse(c Commit, cause error) error {
+	if err := s.flush(); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h := plumbing.NewHash(c.Hash)
@@ -282,9 +294,6 @@ func (s *Source) refuse(c Commit, cause error) error {
 		"author", c.Author, "message", c.Message, "in_use", inUse, "errors", s.status.Refused.Errors)
 	var tooMuch *limitError
 	if !errors.As(cause, &tooMuch) {
-		if err := s.store.flush(); err != nil {
-			return err
-		}
 		if err := s.store.setRef(refRefused, h); err != nil {
 			return err
 		}
@@ -304,11 +313,11 @@ func (s *Source) searchLost(ctx context.Context) {
 			search = append(search, h)
 		}
 	}
-	store, roots := s.store, s.roots()
+	store, have := s.store, s.haves()
 	s.untidy = s.untidy || len(search) > 0
 	s.mu.Unlock()
 	for _, h := range search {
-		if err := s.recall(ctx, h, store, roots); err != nil {
+		if err := s.recall(ctx, h, store, have); err != nil {
 			s.log.Error("A commit that an installation was planned with is lost", "commit", h.String(), "error", err)
 			continue
 		}
@@ -316,7 +325,7 @@ func (s *Source) searchLost(ctx context.Context) {
 	}
 }
 
-func (s *Source) recall(ctx context.Context, h plumbing.Hash, store *store, roots map[plumbing.Hash]bool) error {
+func (s *Source) recall(ctx context.Context, h plumbing.Hash, store *store, have []plumbing.Hash) error {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
 	sess, err := s.remote.open(ctx)
@@ -324,7 +333,7 @@ func (s *Source) recall(ctx context.Context, h plumbing.Hash, store *store, root
 		return err
 	}
 	defer sess.close()
-	req, err := sess.refs().find(h, roots)
+	req, err := sess.refs().find(h, have)
 	if err != nil {
 		return err
 	}
@@ -332,12 +341,12 @@ func (s *Source) recall(ctx context.Context, h plumbing.Hash, store *store, root
 	if err == nil {
 		err = store.each(h, map[plumbing.Hash]bool{}, false, 0)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.status.Received += uint64(n)
 	if err == nil {
 		err = store.flush()
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status.Received += uint64(n)
 	if err == nil {
 		err = store.setRef(filepath.Join(dirPinned, h.String()), h)
 	}
