@@ -87,11 +87,12 @@ func (m *Match) criteria() *criteria {
 	return c
 }
 
-// against lists what speaks against a machine.
-func (c *criteria) against(value func(on string) string) []string {
-	var against []string
+// against lists what speaks against a machine. held is how many conditions hold.
+func (c *criteria) against(value func(on string) string) (against []string, held int) {
 	for _, one := range c.conditions {
-		if got := value(one.on); !one.want.Match(got) {
+		if got := value(one.on); one.want.Match(got) {
+			held++
+		} else {
 			against = append(against, fmt.Sprintf("%s: want %s, got %s", one.on, one.want, cmp.Or(got, "nothing, it is not known")))
 		}
 	}
@@ -107,7 +108,7 @@ func (c *criteria) against(value func(on string) string) []string {
 			against = append(against, fmt.Sprintf("except[%d]: %s", i, strings.Join(why, ", ")))
 		}
 	}
-	return against
+	return against, held
 }
 
 // value of a subject that a condition is on; "" if it is not known.
@@ -201,7 +202,7 @@ func (r *Repo) match(s *Subject) (*ProfileFile, error) {
 			return nil, fmt.Errorf("%w: %s; the repository has %s", loda.ErrNoProfile, s.Profile, some(slices.Sorted(maps.Keys(r.profiles))))
 		}
 		if p.criteria != nil {
-			if against := p.criteria.against(s.value); len(against) > 0 {
+			if against, _ := p.criteria.against(s.value); len(against) > 0 {
 				return nil, &NoMatchError{Subject: *s, Near: []NearProfile{{p.Name, p.File, against}}}
 			}
 		}
@@ -213,10 +214,10 @@ func (r *Repo) match(s *Subject) (*ProfileFile, error) {
 		if p.criteria == nil {
 			continue
 		}
-		switch against := p.criteria.against(s.value); {
+		switch against, held := p.criteria.against(s.value); {
 		case len(against) == 0:
 			fit = append(fit, p)
-		case len(against) < len(p.criteria.conditions)+len(p.criteria.except):
+		case held > 0:
 			near = append(near, NearProfile{p.Name, p.File, against})
 		}
 	}
