@@ -8,6 +8,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,6 +19,7 @@ import (
 	"github.com/project-loda/loda/hw"
 	"github.com/project-loda/loda/inventory"
 	"github.com/project-loda/loda/loda"
+	"github.com/project-loda/loda/loda/strictyaml"
 	"github.com/project-loda/loda/scripts/need"
 )
 
@@ -183,4 +187,24 @@ func TestShellAcceptsTheScripts(t *testing.T) {
 	cmd := exec.Command("sh", "-n")
 	cmd.Stdin = strings.NewReader("if true; then\n")
 	require.Error(t, cmd.Run(), "it would see a mistake")
+}
+
+// What the README shows is what the loader takes.
+func TestTheReadmeShowsWhatIsRead(t *testing.T) {
+	text, err := os.ReadFile(exampleRepo + "/README.md")
+	require.NoError(t, err)
+	blocks := regexp.MustCompile("(?ms)^```yaml\n(.*?)^```$").FindAllStringSubmatch(string(text), -1)
+	require.Len(t, blocks, 5)
+	for i, into := range []any{new(profileYAML), new(profileYAML), new(osYAML), new(osYAML), new(map[string]*Variable)} {
+		require.Empty(t, strictyaml.Decode("README.md", []byte(blocks[i][1]), into))
+	}
+	for _, kind := range slices.Concat(variableTypes, installers, keys(folders)) {
+		require.Contains(t, string(text), kind)
+	}
+	for _, v := range []any{profileYAML{}, stepYAML{}, osYAML{}, Variable{}, Conditions{}, hw.DiskRule{}} {
+		for i := range reflect.TypeOf(v).NumField() {
+			name, _, _ := strings.Cut(reflect.TypeOf(v).Field(i).Tag.Get("yaml"), ",")
+			require.Contains(t, string(text), name)
+		}
+	}
 }

@@ -87,6 +87,21 @@ func (m *Match) criteria() *criteria {
 	return c
 }
 
+// match says whether they select a machine.
+func (c *criteria) match(value func(on string) string) bool {
+	for _, one := range c.conditions {
+		if !one.want.Match(value(one.on)) {
+			return false
+		}
+	}
+	for _, entry := range c.except {
+		if !slices.ContainsFunc(entry, func(one condition) bool { return !one.want.Match(value(one.on)) }) {
+			return false
+		}
+	}
+	return true
+}
+
 // against lists what speaks against a machine. held is how many conditions hold.
 func (c *criteria) against(value func(on string) string) (against []string, held int) {
 	for _, one := range c.conditions {
@@ -209,22 +224,24 @@ func (r *Repo) match(s *Subject) (*ProfileFile, error) {
 		return p, nil
 	}
 	var fit []*ProfileFile
-	var near []NearProfile
 	for _, p := range r.sorted {
-		if p.criteria == nil {
-			continue
-		}
-		switch against, held := p.criteria.against(s.value); {
-		case len(against) == 0:
+		if p.criteria != nil && p.criteria.match(s.value) {
 			fit = append(fit, p)
-		case held > 0:
-			near = append(near, NearProfile{p.Name, p.File, against})
 		}
 	}
 	switch len(fit) {
 	case 1:
 		return fit[0], nil
 	case 0:
+		var near []NearProfile
+		for _, p := range r.sorted {
+			if p.criteria == nil {
+				continue
+			}
+			if against, held := p.criteria.against(s.value); held > 0 {
+				near = append(near, NearProfile{p.Name, p.File, against})
+			}
+		}
 		slices.SortStableFunc(near, func(a, b NearProfile) int { return cmp.Compare(len(a.Against), len(b.Against)) })
 		return nil, &NoMatchError{Subject: *s, Near: near[:min(len(near), maxNear)]}
 	}
