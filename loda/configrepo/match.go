@@ -87,11 +87,27 @@ func (m *Match) criteria() *criteria {
 	return c
 }
 
-// against lists what speaks against a machine.
-func (c *criteria) against(value func(on string) string) []string {
-	var against []string
+// match says whether they select a machine.
+func (c *criteria) match(value func(on string) string) bool {
 	for _, one := range c.conditions {
-		if got := value(one.on); !one.want.Match(got) {
+		if !one.want.Match(value(one.on)) {
+			return false
+		}
+	}
+	for _, entry := range c.except {
+		if !slices.ContainsFunc(entry, func(one condition) bool { return !one.want.Match(value(one.on)) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// against lists what speaks against a machine. held is how many conditions hold.
+func (c *criteria) against(value func(on string) string) (against []string, held int) {
+	for _, one := range c.conditions {
+		if got := value(one.on); one.want.Match(got) {
+			held++
+		} else {
 			against = append(against, fmt.Sprintf("%s: want %s, got %s", one.on, one.want, cmp.Or(got, "nothing, it is not known")))
 		}
 	}
@@ -107,7 +123,7 @@ func (c *criteria) against(value func(on string) string) []string {
 			against = append(against, fmt.Sprintf("except[%d]: %s", i, strings.Join(why, ", ")))
 		}
 	}
-	return against
+	return against, held
 }
 
 // value of a subject that a condition is on; "" if it is not known.
@@ -201,29 +217,31 @@ func (r *Repo) match(s *Subject) (*ProfileFile, error) {
 			return nil, fmt.Errorf("%w: %s; the repository has %s", loda.ErrNoProfile, s.Profile, some(slices.Sorted(maps.Keys(r.profiles))))
 		}
 		if p.criteria != nil {
-			if against := p.criteria.against(s.value); len(against) > 0 {
+			if against, _ := p.criteria.against(s.value); len(against) > 0 {
 				return nil, &NoMatchError{Subject: *s, Near: []NearProfile{{p.Name, p.File, against}}}
 			}
 		}
 		return p, nil
 	}
 	var fit []*ProfileFile
-	var near []NearProfile
 	for _, p := range r.sorted {
-		if p.criteria == nil {
-			continue
-		}
-		switch against := p.criteria.against(s.value); {
-		case len(against) == 0:
+		if p.criteria != nil && p.criteria.match(s.value) {
 			fit = append(fit, p)
-		case len(against) < len(p.criteria.conditions)+len(p.criteria.except):
-			near = append(near, NearProfile{p.Name, p.File, against})
 		}
 	}
 	switch len(fit) {
 	case 1:
 		return fit[0], nil
 	case 0:
+		var near []NearProfile
+		for _, p := range r.sorted {
+			if p.criteria == nil {
+				continue
+			}
+			if against, held := p.criteria.against(s.value); held > 0 {
+				near = append(near, NearProfile{p.Name, p.File, against})
+			}
+		}
 		slices.SortStableFunc(near, func(a, b NearProfile) int { return cmp.Compare(len(a.Against), len(b.Against)) })
 		return nil, &NoMatchError{Subject: *s, Near: near[:min(len(near), maxNear)]}
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // A Pattern is an exact text or a glob: * stands for any number of characters, ? for one, a backslash takes the meaning
@@ -67,6 +68,10 @@ func (p *Pattern) UnmarshalText(text []byte) error {
 func (p Pattern) Match(text string) bool {
 	text = strings.TrimSpace(text)
 	if text == "" {
+		return false
+	}
+	// Most patterns differ in the first letter already.
+	if first, _ := utf8.DecodeRuneInString(text); len(p.parts) == 0 || p.parts[0] >= 0 && p.parts[0] != unicode.ToLower(first) {
 		return false
 	}
 	value := []rune(strings.Map(unicode.ToLower, text))

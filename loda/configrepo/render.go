@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"text/template/parse"
 	"unicode"
 	"unicode/utf8"
 
@@ -257,7 +258,13 @@ func (b *bounds) Write(p []byte) (int, error) {
 
 var executing = regexp.MustCompile(`(?s)^template: (.+?):(\d+):(\d+): executing ".*?" at <.*?>: (.*)$`)
 
-// failed says where a template failed. text/template counts columns from 0 and in bytes.
+// chained says that a character belongs to a chain of fields such as $x.name.
+func chained(c byte) bool {
+	return c == '_' || c == '$' || c == '.' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+}
+
+// failed says where a template failed. text/template counts columns from 0 and in bytes, and names the second field of a
+// chain.
 func (r *Repo) failed(s *source, err error) strictyaml.Error {
 	m := executing.FindStringSubmatch(err.Error())
 	if m == nil || r.sources[m[1]] == nil {
@@ -266,7 +273,15 @@ func (r *Repo) failed(s *source, err error) strictyaml.Error {
 	line, _ := strconv.Atoi(m[2])
 	column, _ := strconv.Atoi(m[3])
 	at := r.sources[m[1]]
-	e := strictyaml.Error{File: at.file, Path: at.field, Message: strings.ReplaceAll(m[4], "\n", "; ")}
-	e.Line, e.Column = at.inFile(line-1, column)
+	offset := at.lines[min(max(line-1, 0), len(at.lines)-1)] + column
+	for offset = min(offset, len(at.text)); offset > 0 && offset < len(at.text) && at.text[offset] == '.' && chained(at.text[offset-1]); {
+		for offset--; offset > 0 && at.text[offset] != '.' && chained(at.text[offset-1]); offset-- {
+		}
+	}
+	message := strings.ReplaceAll(m[4], "\n", "; ")
+	if key, ok := strings.CutPrefix(message, "map has no entry for key "); ok {
+		message = fmt.Sprintf("%s has no value for this machine; want a label of that name on it, or get in the template for a label that may be missing", key)
+	}
+	e := at.errorf(parse.Pos(offset), "%s", message)
 	return e
 }

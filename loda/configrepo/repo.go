@@ -117,6 +117,16 @@ func Load(fsys fs.FS) (*Repo, []strictyaml.Error) {
 			return nil, []strictyaml.Error{s.errorf(0, "%v", err)}
 		}
 	}
+	// What was only needed to say where something stands is let go: a site keeps the repositories of several commits.
+	for _, p := range r.profiles {
+		p.doc = nil
+		if p.os != nil {
+			p.os.doc = nil
+		}
+	}
+	for _, s := range r.sites {
+		s.doc = nil
+	}
 	return repo, nil
 }
 
