@@ -28,6 +28,8 @@ func WithLogger(l *slog.Logger) Option { return func(o *options) { o.logger = l 
 // RAID volumes, removable media, and disks on buses that have no such question (virtio, USB, MMC).
 func WithHealth(timeout time.Duration) Option { return func(o *options) { o.health = timeout } }
 
+var discardLogger = slog.New(slog.DiscardHandler)
+
 // Detect reads what the machine is made of. It changes nothing and takes well under two seconds, not counting
 // [WithHealth]. It fails only if ctx
 // ends or the root cannot be opened: what cannot be read is [Unknown] in the facts, with the reason.
@@ -42,7 +44,7 @@ func Detect(ctx context.Context, opts ...Option) (*Facts, error) {
 		opt(&o)
 	}
 	if o.logger == nil {
-		o.logger = slog.New(slog.DiscardHandler)
+		o.logger = discardLogger
 	}
 	return detect(ctx, o)
 }
