@@ -96,6 +96,9 @@ func (a *anonymiser) capture(c *captured, facts *Facts) (*captured, error) {
 				}
 			}
 		}
+		if n.none && n.kind != "" {
+			_ = clean.put(string(a.rewrite([]byte(name), nil)), node{kind: "none"})
+		}
 		for _, child := range sortedNames(n.children) {
 			if err := copyTo(n.children[child], path.Join(name, child)); err != nil {
 				return err

@@ -35,9 +35,7 @@ func Capture(ctx context.Context, root string, w io.Writer, o CaptureOptions) er
 	if err != nil {
 		return fmt.Errorf("capture hardware: %w", err)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	seen := r.seen
+	seen := r.capture()
 	if o.Anonymise {
 		a, err := newAnonymiser()
 		if err != nil {

@@ -253,7 +253,7 @@ func TestAnonymisedCaptureHidesWhatTheMakerPutInTablesOfItsOwn(t *testing.T) {
 
 func TestCaptureFilesAreCheckedLineByLine(t *testing.T) {
 	for text, want := range map[string]string{
-		"file a \"1\"\nmagic b":             "2: want dir, link, file, fails or seen, got \"magic\"",
+		"file a \"1\"\nmagic b":             "2: want dir, link, file, fails, seen or none, got \"magic\"",
 		"file a 1":                          "1: the content of a is not a quoted string",
 		"file /etc/passwd \"\"":             "is no path below the root",
 		"file ../a \"\"":                    "is no path below the root",
@@ -301,7 +301,7 @@ func FuzzCapture(f *testing.F) {
 		tree.files = r
 		_, err = tree.facts(ctx, options{health: time.Second, logger: discardLogger})
 		require.NoError(t, err)
-		require.NoError(t, r.seen.write(&b))
+		require.NoError(t, r.capture().write(&b))
 		c2, err := parseCapture(b.Bytes())
 		require.NoError(t, err)
 		tree.files = c2
