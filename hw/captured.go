@@ -26,16 +26,18 @@ import (
 //	file PATH "CONTENT"  a file and what is in it, quoted as in Go
 //	fails PATH ERROR     a file that could not be read, with the name of the errno or the words of the error
 //	seen PATH            something that is there and was not looked into
+//	none PATH            what seemed not to be there, although something below it is known: its directory is closed
 //
 // Blank lines and those that start with # mean nothing. A PATH or TARGET with unusual characters is quoted as well.
 type captured struct{ top *node }
 
 type node struct {
 	parent   *node
-	kind     string // dir, link, file, fails, seen
+	kind     string // dir, link, file, fails, seen; none is not one, as it says nothing of what is below
 	content  []byte
 	target   string
 	err      error
+	none     bool
 	children map[string]*node
 }
 
@@ -88,8 +90,8 @@ func parseCapture(data []byte) (*captured, error) {
 
 func (c *captured) line(text string) error {
 	kind, rest, _ := strings.Cut(text, " ")
-	if !slices.Contains([]string{"dir", "link", "file", "fails", "seen"}, kind) {
-		return fmt.Errorf("want dir, link, file, fails or seen, got %.20q", kind)
+	if !slices.Contains([]string{"dir", "link", "file", "fails", "seen", "none"}, kind) {
+		return fmt.Errorf("want dir, link, file, fails, seen or none, got %.20q", kind)
 	}
 	name, value, err := word(rest)
 	if err != nil {
@@ -146,12 +148,12 @@ func (c *captured) put(name string, n node) error {
 	if !fs.ValidPath(name) || name == "." || strings.Count(name, "/") > maxDepth || strings.ContainsRune(name, 0) {
 		return fmt.Errorf("%.200q is no path below the root of the machine", name)
 	}
-	at := c.top
+	at, links := c.top, 0
 	elements := strings.Split(name, "/")
 	for i, element := range elements {
 		// A link may stand above: then this belongs where it leads.
 		if at.kind == "link" {
-			to, err := c.grow(at, 0)
+			to, err := c.grow(at, &links)
 			if err != nil {
 				return fmt.Errorf("%s: %w", strings.Join(elements[:i], "/"), err)
 			}
@@ -160,6 +162,8 @@ func (c *captured) put(name string, n node) error {
 		at = at.child(element)
 	}
 	switch {
+	case n.kind == "none":
+		at.none = true
 	case at.kind == "", at.kind == "seen", at.kind == "dir" && n.kind == "fails":
 		at.kind, at.content, at.target, at.err = n.kind, n.content, n.target, n.err
 	}
@@ -180,9 +184,10 @@ func (n *node) child(name string) *node {
 	return n.children[name]
 }
 
-// grow returns where a link leads, and makes the directories on the way: links come before what they lead to.
-func (c *captured) grow(n *node, links int) (*node, error) {
-	if links++; links > maxLinks {
+// grow returns where a link leads, and makes the directories on the way: links come before what they lead to. It counts
+// the links of a whole path.
+func (c *captured) grow(n *node, links *int) (*node, error) {
+	if *links++; *links > maxLinks {
 		return nil, syscall.ELOOP
 	}
 	at := n.parent
@@ -301,8 +306,8 @@ func (c *captured) readlink(name string) (string, error) {
 }
 
 func (c *captured) exists(name string) bool {
-	_, err := c.find(name, true)
-	return err == nil
+	n, err := c.find(name, true)
+	return err == nil && !n.none
 }
 
 func (c *captured) close() error { return nil }
@@ -325,12 +330,10 @@ func (c *captured) write(w io.Writer) error {
 		case "fails":
 			fmt.Fprintf(&b, "fails %s %s\n", quoteWord(name), errnoName(n.err))
 		}
-		names := make([]string, 0, len(n.children))
-		for child := range n.children {
-			names = append(names, child)
+		if n.none && n.kind != "" {
+			fmt.Fprintf(&b, "none %s\n", quoteWord(name))
 		}
-		slices.Sort(names)
-		for _, child := range names {
+		for _, child := range sortedNames(n.children) {
 			walk(n.children[child], path.Join(name, child))
 		}
 	}

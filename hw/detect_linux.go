@@ -13,7 +13,11 @@ func detect(ctx context.Context, o options) (*Facts, error) {
 		return nil, err
 	}
 	defer t.files.close()
+	return t.facts(ctx, o)
+}
 
+// facts reads all sections.
+func (t *tree) facts(ctx context.Context, o options) (*Facts, error) {
 	f := &Facts{Version: Version}
 	note := func(u unknowns) { f.Unknown = append(f.Unknown, u...) }
 	var tables *smbiosTables
@@ -56,6 +60,9 @@ func detect(ctx context.Context, o options) (*Facts, error) {
 		}},
 		{"disks", func() {
 			disks, missing := t.disks()
+			if o.health > 0 {
+				t.health(ctx, disks, o.health)
+			}
 			f.Disks = disks
 			note(missing)
 		}},

@@ -54,7 +54,7 @@ func (t *tree) nics(ctx context.Context, pci []PCIDevice) ([]NIC, unknowns) {
 }
 
 func (t *tree) nic(name, dir string, pci []PCIDevice, ask *kernelNICs) NIC {
-	n := NIC{Name: name}
+	n := NIC{Name: legible(name)}
 	var missing unknowns
 	place := t.device(dir)
 	if n.Path = place.persistentPath(); n.Path == "" {
@@ -83,14 +83,14 @@ func (t *tree) nic(name, dir string, pci []PCIDevice, ask *kernelNICs) NIC {
 	} else {
 		n.CurrentMAC = mac.String()
 	}
-	t.permanentMAC(&n, &missing, dir, ask)
+	t.permanentMAC(&n, &missing, name, dir, ask)
 
 	firmware, err := t.ask("ethtool/"+name+"/firmware", func() ([]byte, error) { return ask.firmware(name) })
 	if err != nil {
 		missing.add("firmware", "ethtool %s: %v", name, err)
 	}
 	n.Firmware = clean(firmware)
-	t.maxSpeed(&n, &missing, ask)
+	t.maxSpeed(&n, &missing, name, ask)
 
 	t.link(&n, &missing, dir)
 	n.Unknown = missing
@@ -98,8 +98,8 @@ func (t *tree) nic(name, dir string, pci []PCIDevice, ask *kernelNICs) NIC {
 }
 
 // permanentMAC is what the maker burnt in: the current address may be set by a bond or by a person.
-func (t *tree) permanentMAC(n *NIC, missing *unknowns, dir string, ask *kernelNICs) {
-	answer, why := t.ask("ethtool/"+n.Name+"/permanent", func() ([]byte, error) { return ask.permanent(n.Name) })
+func (t *tree) permanentMAC(n *NIC, missing *unknowns, name, dir string, ask *kernelNICs) {
+	answer, why := t.ask("ethtool/"+name+"/permanent", func() ([]byte, error) { return ask.permanent(name) })
 	if why == nil {
 		var mac net.HardwareAddr
 		if mac, why = net.ParseMAC(clean(answer)); why == nil && strings.Trim(mac.String(), "0:") != "" {
@@ -123,9 +123,9 @@ func (t *tree) permanentMAC(n *NIC, missing *unknowns, dir string, ask *kernelNI
 }
 
 // maxSpeed is the fastest link mode that the port supports; drivers tell it without a link too.
-func (t *tree) maxSpeed(n *NIC, missing *unknowns, ask *kernelNICs) {
-	answer, err := t.ask("ethtool/"+n.Name+"/link_modes", func() ([]byte, error) {
-		modes, err := ask.linkModes(n.Name)
+func (t *tree) maxSpeed(n *NIC, missing *unknowns, name string, ask *kernelNICs) {
+	answer, err := t.ask("ethtool/"+name+"/link_modes", func() ([]byte, error) {
+		modes, err := ask.linkModes(name)
 		return formatLinkModes(modes), err
 	})
 	var modes []uint32

@@ -18,10 +18,12 @@ type recorder struct {
 	mu    sync.Mutex // a BMC or a disk may answer on another goroutine
 	seen  *captured
 	links map[string]string // "" if the place is no link
+	none  map[string]bool   // places that seemed not to be there
+	ended bool              // what comes after the capture is too late
 }
 
 func newRecorder(f files) *recorder {
-	return &recorder{files: f, seen: newCaptured(), links: map[string]string{}}
+	return &recorder{files: f, seen: newCaptured(), links: map[string]string{}, none: map[string]bool{}}
 }
 
 // place is where a name leads when every link on the way is followed, but the last one only if asked to. "" if it leads
@@ -52,7 +54,9 @@ func (r *recorder) place(name string, follow bool) string {
 				r.links[next] = target
 			}
 			if target != "" {
-				_ = r.seen.put(next, node{kind: "link", target: target})
+				if !r.ended {
+					_ = r.seen.put(next, node{kind: "link", target: target})
+				}
 				if links++; links > maxLinks {
 					return ""
 				}
@@ -70,7 +74,7 @@ func (r *recorder) place(name string, follow bool) string {
 
 // keep notes what was found at a name. What is not there is told by its absence.
 func (r *recorder) keep(name string, n node, err error) {
-	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ENOTDIR) {
+	if r.ended || errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ENOTDIR) {
 		return
 	}
 	place := r.place(name, n.kind != "link")
@@ -100,7 +104,7 @@ func (r *recorder) list(name string) ([]string, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.keep(name, node{kind: "dir"}, err)
-	if place := r.place(name, true); err == nil && place != "" {
+	if place := r.place(name, true); err == nil && place != "" && !r.ended {
 		for _, entry := range names {
 			_ = r.seen.put(path.Join(place, entry), node{kind: "seen"})
 		}
@@ -120,12 +124,28 @@ func (r *recorder) readlink(name string) (string, error) {
 
 func (r *recorder) exists(name string) bool {
 	there := r.files.exists(name)
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if there {
-		r.mu.Lock()
-		defer r.mu.Unlock()
 		r.keep(name, node{kind: "seen"}, nil)
+	} else {
+		r.none[r.place(name, true)] = true
 	}
 	return there
+}
+
+// capture ends the recording and is what was recorded.
+func (r *recorder) capture() *captured {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ended = true
+	for place := range r.none {
+		// Looking for it must not make it.
+		if n, err := r.seen.find(place, false); err == nil && place != "" {
+			n.none = true
+		}
+	}
+	return r.seen
 }
 
 // answered keeps what the kernel said to a question that is no file.
@@ -136,5 +156,7 @@ func (r *recorder) answered(name string, answer []byte, err error) {
 	if err != nil {
 		n = node{kind: "fails", err: err}
 	}
-	_ = r.seen.put(name, n)
+	if !r.ended {
+		_ = r.seen.put(name, n)
+	}
 }

@@ -233,14 +233,20 @@ var filler = map[string]bool{
 	"NO DIMM": true, "NO MODULE": true, "NO MODULE INSTALLED": true, "OUT OF SPEC": true, "<OUT OF SPEC>": true,
 }
 
+// isFiller says that a string is no value.
+func isFiller(v string) bool {
+	upper := strings.ToUpper(v)
+	return filler[upper] || strings.Trim(v, "0") == "" || strings.Trim(upper, "F") == "" ||
+		strings.HasPrefix(upper, "PARTNUM") || strings.HasPrefix(upper, "SERNUM")
+}
+
 // partStr is [structure.str] for strings of a plugged-in part, of which filler says nothing.
 func (s structure) partStr(missing *unknowns, field string, offset int) string {
 	v := s.str(missing, field, offset)
 	if v == "" {
 		return ""
 	}
-	if filler[strings.ToUpper(v)] || strings.Trim(v, "0") == "" || strings.Trim(strings.ToUpper(v), "F") == "" ||
-		strings.HasPrefix(strings.ToUpper(v), "PARTNUM") || strings.HasPrefix(strings.ToUpper(v), "SERNUM") {
+	if isFiller(v) {
 		missing.add(field, "the firmware says %q", v)
 		return ""
 	}

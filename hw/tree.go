@@ -210,7 +210,7 @@ func (t *tree) linkBase(name string) string {
 	if err != nil {
 		return ""
 	}
-	return path.Base(target)
+	return legible(path.Base(target))
 }
 
 // real returns where a symbolic link leads within the tree, or name itself if it is none. Links of /sys lead to the
@@ -243,11 +243,14 @@ func clean(data []byte) string {
 	return strings.TrimSpace(s)
 }
 
+// legible makes valid UTF-8 of a name: interfaces can have any bytes for one, and facts are JSON.
+func legible(name string) string { return strings.ToValidUTF8(name, "?") }
+
 // unknowns collects what could not be learnt about one part.
 type unknowns []Unknown
 
 func (u *unknowns) add(field, format string, args ...any) {
-	*u = append(*u, Unknown{Path: field, Reason: fmt.Sprintf(format, args...)})
+	*u = append(*u, Unknown{Path: field, Reason: legible(fmt.Sprintf(format, args...))})
 }
 
 // addErr notes an error, with what to do about the common one.
