@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -75,17 +75,18 @@ func (c *config) openProfiles(log *slog.Logger) (*gitprofiles.Profiles, error) {
 }
 
 // webhookSecret reads the file at each push, so that the secret can be changed while lodad runs.
-func (r repositoryConfig) webhookSecret() func() ([]byte, error) {
+func (r repositoryConfig) webhookSecret() func() (string, error) {
 	if r.WebhookSecretFile == "" {
 		return nil
 	}
-	return func() ([]byte, error) {
-		secret, err := os.ReadFile(r.WebhookSecretFile)
+	return func() (string, error) {
+		text, err := os.ReadFile(r.WebhookSecretFile)
 		if err != nil {
-			return nil, err
+			return "", err
 		}
-		if secret = bytes.TrimSpace(secret); len(secret) == 0 {
-			return nil, fmt.Errorf("%s is empty", r.WebhookSecretFile)
+		secret := strings.TrimSpace(string(text))
+		if secret == "" {
+			return "", fmt.Errorf("%s is empty", r.WebhookSecretFile)
 		}
 		return secret, nil
 	}

@@ -32,7 +32,7 @@ type Config struct {
 	// Source is the git repository that the profiles come from. Nil: they do not.
 	Source *gitsource.Source
 	// WebhookSecret is what pushes to Source are signed with. Nil: no webhook is served.
-	WebhookSecret func() ([]byte, error)
+	WebhookSecret func() (string, error)
 	// Site and Version are told to clients.
 	Site, Version string
 	// BaseOf says how an agent that came in by a request reaches this server again.
@@ -60,6 +60,9 @@ func New(c Config) http.Handler {
 	mux.HandleFunc("GET /healthz", s.health)
 	if c.Metrics != nil {
 		mux.Handle("GET /metrics", s.requireRole(api.Viewer, c.Metrics))
+	}
+	if c.Source != nil && c.WebhookSecret != nil {
+		mux.Handle(WebhookPath, c.Source.Webhook(c.WebhookSecret))
 	}
 	s.agentRoutes(mux)
 	s.operatorAPI(mux)

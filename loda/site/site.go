@@ -48,7 +48,7 @@ type Config struct {
 	// Repository is where profiles come from instead: the site follows it. Its source is not closed.
 	Repository *gitprofiles.Profiles
 	// WebhookSecret is what pushes are signed with, which then are fetched at once. Nil: no webhook is served.
-	WebhookSecret func() ([]byte, error)
+	WebhookSecret func() (string, error)
 	// Secrets that profiles name. Nil: there are none.
 	Secrets loda.Secrets
 	// Deadlines per state.
