@@ -117,12 +117,17 @@ func (p *Profiles) Resolve(_ context.Context, s loda.Subject) (*loda.Profile, er
 	var several *configrepo.AmbiguousError
 	switch {
 	case errors.As(err, &none), errors.As(err, &several):
-		return nil, fmt.Errorf("%w (commit %.10s): %w", loda.ErrNoProfile, s.Revision, err)
+		return nil, &unmatched{fmt.Errorf("at commit %.10s, %w", s.Revision, err)}
 	case err != nil:
 		return nil, fmt.Errorf("commit %.10s: %w", s.Revision, err)
 	}
 	return profile, nil
 }
+
+// unmatched is a [loda.ErrNoProfile] that says why in words of its own.
+type unmatched struct{ error }
+
+func (e *unmatched) Unwrap() []error { return []error{loda.ErrNoProfile, e.error} }
 
 // repo reads a commit, or finds it in memory. Reading is done once, also when 200 machines want it at once.
 func (p *Profiles) repo(commit string) (*configrepo.Repo, error) {
