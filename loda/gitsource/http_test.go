@@ -161,7 +161,8 @@ func TestSecondFetchTransfersLittleMoreThanTheChange(t *testing.T) {
 	u.push("One line", files{"profiles/p007.yaml": f["profiles/p007.yaml"] + "more: true\n"})
 	st := b.sync()
 	second := server.sent.Load()
-	t.Logf("500 profiles: first fetch %d bytes, after a change of one line %d; received in all %d", first, second, st.Received)
+	t.Logf("500 profiles: first fetch %d bytes, after a change of one line %d; received in all %d", first, second,
+		st.Received)
 	require.Greater(t, first, int64(30_000))
 	require.Less(t, second, first/20)
 	posts := server.posts.Load()
