@@ -38,6 +38,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestProcessThatIsKilledAtAnyMomentLeavesAGoodCopy(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	content := func(round int) files {
 		f := files{"round": fmt.Sprint(round)}

@@ -23,6 +23,7 @@ import (
 )
 
 func TestNewestCommitOfTheDefaultBranchComesIntoUse(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	first := u.push("First profile\n\nWith a body.", files{"profiles/r640.yaml": "one", "scripts/a.sh": "#!/bin/sh"})
 	b := newBench(t, gitsource.Config{URL: u.bare})
@@ -50,6 +51,7 @@ func TestNewestCommitOfTheDefaultBranchComesIntoUse(t *testing.T) {
 }
 
 func TestACopyIsInUseAtOnceAfterARestartWithoutTheRemote(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	first := u.push("First", files{"a": "one"})
 	b := newBench(t, gitsource.Config{URL: u.bare})
@@ -71,6 +73,7 @@ func TestACopyIsInUseAtOnceAfterARestartWithoutTheRemote(t *testing.T) {
 }
 
 func TestFirstStartWithoutTheRemoteSaysWhyNothingIsInUse(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, gitsource.Config{URL: "/nonexistent/config.git"})
 	_, ok := b.Current()
 	require.False(t, ok)
@@ -87,6 +90,7 @@ func TestFirstStartWithoutTheRemoteSaysWhyNothingIsInUse(t *testing.T) {
 }
 
 func TestRefusedCommitLeavesTheLastGoodOneInUse(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	good := u.push("Good", files{"a": "one"})
 	var checks atomic.Int32
@@ -134,6 +138,7 @@ func TestRefusedCommitLeavesTheLastGoodOneInUse(t *testing.T) {
 }
 
 func TestBranchThatGoesBackToTheCommitInUseForgivesTheRefusal(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	good := u.push("Good", files{"a": "one"})
 	b := newBench(t, gitsource.Config{URL: u.bare, Check: checkNothingBad})
@@ -146,6 +151,7 @@ func TestBranchThatGoesBackToTheCommitInUseForgivesTheRefusal(t *testing.T) {
 }
 
 func TestRefusedFirstCommitSaysWhyNothingIsInUse(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	u.push("Bad", files{"bad": "unknown key\n"})
 	b := newBench(t, gitsource.Config{URL: u.bare, Check: checkNothingBad})
@@ -156,6 +162,7 @@ func TestRefusedFirstCommitSaysWhyNothingIsInUse(t *testing.T) {
 }
 
 func TestCheckThatPanicsRefusesTheCommit(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	u.push("First", files{"a": "one"})
 	b := newBench(t, gitsource.Config{URL: u.bare,
@@ -165,6 +172,7 @@ func TestCheckThatPanicsRefusesTheCommit(t *testing.T) {
 }
 
 func TestCheckThatWasInterruptedIsRepeated(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	first := u.push("First", files{"a": "one"})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -187,6 +195,7 @@ func TestCheckThatWasInterruptedIsRepeated(t *testing.T) {
 }
 
 func TestPinnedCommitsStayReadableOverForcePushesAndRestarts(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	pinned := u.push("Planned with", files{"a": "one", "sub/b": "same"})
 	b := newBench(t, gitsource.Config{URL: u.bare, Grace: time.Hour})
@@ -226,6 +235,7 @@ func TestPinnedCommitsStayReadableOverForcePushesAndRestarts(t *testing.T) {
 }
 
 func TestReplacedCommitsGoAfterTheTimeOfGrace(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	b := newBench(t, gitsource.Config{URL: u.bare, Grace: time.Hour})
 	var first string
@@ -245,6 +255,7 @@ func TestReplacedCommitsGoAfterTheTimeOfGrace(t *testing.T) {
 }
 
 func TestKeepNamesWhatItCannotKeep(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	first := u.push("First", files{"a": "one"})
 	b := newBench(t, gitsource.Config{URL: u.bare})
@@ -260,6 +271,7 @@ func TestKeepNamesWhatItCannotKeep(t *testing.T) {
 }
 
 func TestContentThatComesBackFromAnOlderCommitIsFetched(t *testing.T) {
+	t.Parallel()
 	// A server that takes us to have all older commits would leave it out.
 	u := newUpstream(t)
 	u.push("First", files{"a": "the old text", "b": "x"})
@@ -277,6 +289,7 @@ func TestContentThatComesBackFromAnOlderCommitIsFetched(t *testing.T) {
 }
 
 func TestAnnotatedAndLightTagsAreFollowed(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	first := u.push("First", files{"a": "one"})
 	u.git("tag", "light")
@@ -307,6 +320,7 @@ func TestAnnotatedAndLightTagsAreFollowed(t *testing.T) {
 }
 
 func TestAPinnedCommitIsUsedHoweverFarTheBranchMoves(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	first := u.push("First", files{"a": "one"})
 	u.push("Second", files{"a": "two"})
@@ -334,6 +348,7 @@ func TestAPinnedCommitIsUsedHoweverFarTheBranchMoves(t *testing.T) {
 }
 
 func TestMissingReferenceIsReportedWithThoseThatExist(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	u.push("First", files{"a": "one"})
 	for i := range 12 {
@@ -346,6 +361,7 @@ func TestMissingReferenceIsReportedWithThoseThatExist(t *testing.T) {
 }
 
 func TestEmptyRepositoryIsReported(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	server := newHTTPServer(t, u, "")
 	newBench(t, gitsource.Config{URL: u.bare}).syncFails("is empty", "push a first commit")
@@ -354,6 +370,7 @@ func TestEmptyRepositoryIsReported(t *testing.T) {
 }
 
 func TestAnotherRemoteKeepsTheOldCommitUntilItIsFetched(t *testing.T) {
+	t.Parallel()
 	u, other := newUpstream(t), newUpstream(t)
 	first := u.push("First", files{"a": "one"})
 	b := newBench(t, gitsource.Config{URL: u.bare})
@@ -371,6 +388,7 @@ func TestAnotherRemoteKeepsTheOldCommitUntilItIsFetched(t *testing.T) {
 }
 
 func TestTwoProcessesCannotShareADirectory(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, gitsource.Config{URL: "/srv/config.git"})
 	_, err := gitsource.Open(b.cfg)
 	require.ErrorIs(t, err, gitsource.ErrInUse)
@@ -380,6 +398,7 @@ func TestTwoProcessesCannotShareADirectory(t *testing.T) {
 }
 
 func TestWhatCannotBeUsedIsRefusedWithAllReasons(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	lib := newUpstream(t)
 	lib.push("Lib", files{"x": "y"})
@@ -440,6 +459,7 @@ func TestWhatCannotBeUsedIsRefusedWithAllReasons(t *testing.T) {
 }
 
 func TestTreeIsAFileSystemLikeAnyOther(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	u.write(files{"scripts/run.sh": "#!/bin/sh", "profiles/a.yaml": "a", "profiles/b.yaml": "-> a.yaml",
 		"a.b": "1", "a/x": "2", "a-b/x": "3", "深/文件": "4"})
@@ -463,6 +483,7 @@ func TestTreeIsAFileSystemLikeAnyOther(t *testing.T) {
 }
 
 func TestBigRepositoriesAreRefusedBeforeTheyFillTheDisk(t *testing.T) {
+	t.Parallel()
 	incompressible := func(n int) string {
 		b := make([]byte, n)
 		r := rand.NewChaCha8([32]byte{1})
@@ -538,6 +559,7 @@ func diskUsage(t *testing.T, dir string) (n int64) {
 }
 
 func TestDamagedCopiesAreSetAsideAndFetchedAnew(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	pinned := u.push("Pinned", files{"a": "pinned", "common": "text"})
 	u.git("tag", "keep")
@@ -618,6 +640,7 @@ func TestDamagedCopiesAreSetAsideAndFetchedAnew(t *testing.T) {
 }
 
 func TestWhatAPowerCutLeftOfAFetchIsNotTakenForGranted(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	u.push("First", files{"a": "one"})
 	b := newBench(t, gitsource.Config{URL: u.bare})
@@ -638,6 +661,7 @@ func TestWhatAPowerCutLeftOfAFetchIsNotTakenForGranted(t *testing.T) {
 }
 
 func TestDamageThatAReaderFindsIsRepairedByTheNextFetch(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	commit := u.push("First", files{"a": "one"})
 	b := newBench(t, gitsource.Config{URL: u.bare})
@@ -655,6 +679,7 @@ func TestDamageThatAReaderFindsIsRepairedByTheNextFetch(t *testing.T) {
 }
 
 func TestSyncsThatComeTogetherShareOneFetch(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	u.push("First", files{"a": "one"})
 	inCheck, goOn := make(chan struct{}), make(chan struct{})
@@ -689,6 +714,7 @@ func TestSyncsThatComeTogetherShareOneFetch(t *testing.T) {
 }
 
 func TestRunPollsAndIsWokenByTriggers(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	first := u.push("First", files{"a": "one"})
 	changed := make(chan string, 10)
@@ -717,6 +743,7 @@ func TestRunPollsAndIsWokenByTriggers(t *testing.T) {
 }
 
 func TestReadersAreNotDisturbedByFetchesAndTidying(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	pinned := u.push("Pinned", files{"a": "pinned", "b/c": "text"})
 	b := newBench(t, gitsource.Config{URL: u.bare, Grace: time.Nanosecond, Now: time.Now})
@@ -752,6 +779,7 @@ func TestReadersAreNotDisturbedByFetchesAndTidying(t *testing.T) {
 }
 
 func TestConfigurationIsCheckedWhenASourceIsOpened(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	ssh := gitsource.Auth{KeyFile: "/k", KnownHostsFile: "/h"}
 	for _, c := range []struct {
@@ -809,6 +837,7 @@ func TestConfigurationIsCheckedWhenASourceIsOpened(t *testing.T) {
 }
 
 func TestErrorsOfACheckAreTakenApartAndBounded(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	u.push("First", files{"a": "one"})
 	var all []error
@@ -827,6 +856,7 @@ func TestErrorsOfACheckAreTakenApartAndBounded(t *testing.T) {
 }
 
 func TestTreesMadeByHandAreRefused(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	good := u.push("Good", files{"a": "one"})
 	b := newBench(t, gitsource.Config{URL: u.bare})
