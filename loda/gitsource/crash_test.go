@@ -38,10 +38,11 @@ func TestMain(m *testing.M) {
 }
 
 func TestProcessThatIsKilledAtAnyMomentLeavesAGoodCopy(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	content := func(round int) files {
 		f := files{"round": fmt.Sprint(round)}
-		for i := range 150 {
+		for i := range 100 {
 			f[fmt.Sprintf("d%d/f%03d", i%9, i)] = fmt.Sprintf("file %d of round %d\n", i, round)
 		}
 		return f
@@ -59,7 +60,7 @@ func TestProcessThatIsKilledAtAnyMomentLeavesAGoodCopy(t *testing.T) {
 	require.NoError(t, b.Close())
 
 	killed, finished := 0, 0
-	for round := 1; round <= 8; round++ {
+	for round := 1; round <= 6; round++ {
 		before, _ := b.Current()
 		pushed := u.push(fmt.Sprint("Round ", round), content(round))
 		cmd := exec.Command(os.Args[0])

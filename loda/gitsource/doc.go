@@ -16,8 +16,8 @@
 //	})
 //	...
 //	defer src.Close()
-//	go src.Run(ctx)                     // polls
-//	http.Handle("/hooks/git", src.Webhook(secret)) // and is told
+//	go src.Run(ctx)                                 // polls
+//	http.Handle("/hooks/git", src.Webhook(secret)) // and is told of pushes
 //
 //	commit, err := src.Require()        // which one is in use?
 //	tree, err := src.Tree(commit.Hash)  // its files
@@ -54,8 +54,8 @@
 // # The copy
 //
 // Config.Dir holds `repo.git`, a bare repository that git itself can read: its branch is the commit in use, and
-// references under refs/loda are the refused one, those pinned by [Source.Keep], and recent ones. Besides: `state.json` (times), `lock` (one
-// process at a time), and `damaged` after a repair.
+// references under refs/loda are the refused one, those pinned by [Source.Keep], and recent ones. Beside it lie
+// `state.json` (times), `lock` (one process at a time), and `damaged` after a repair.
 //
 // Objects are on the disk before a reference names them, so a process that is killed, or a power cut, leaves either the
 // old or the new state. [Open] reads everything that is kept; each read of a file is checked against its digest. A copy

@@ -99,10 +99,21 @@ func FuzzUnpack(f *testing.F) {
 }
 
 func FuzzServer(f *testing.F) {
-	f.Add([]byte("001e# service=git-upload-pack\n0000" +
-		"00760123456789012345678901234567890123456789 HEAD\x00side-band-64k shallow symref=HEAD:refs/heads/main agent=git/2.39.5\n" +
-		"003d0123456789012345678901234567890123456789 refs/heads/main\n0000"))
-	f.Add([]byte("0034shallow 01234567890123456789012345678901234567890000" + "0008NAK\n" + "0009\x01PACK" + "0000"))
+	const commit = "0123456789012345678901234567890123456789"
+	pkts := func(lines ...string) []byte {
+		var b bytes.Buffer
+		for _, line := range lines {
+			if line == "" {
+				b.WriteString("0000")
+				continue
+			}
+			writePkt(&b, line)
+		}
+		return b.Bytes()
+	}
+	f.Add(pkts("# service=git-upload-pack\n", "", commit+" HEAD\x00side-band-64k shallow symref=HEAD:refs/heads/main\n",
+		commit+" refs/heads/main\n", commit+" refs/tags/v1\n", commit+" refs/tags/v1^{}\n", ""))
+	f.Add(pkts("shallow "+commit, "", "ACK "+commit+"\n", "NAK\n", "\x02Counting\n", "\x01PACK", ""))
 	f.Add([]byte("0011ERR go away\n"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		if a, caps, err := readAdvertisement(bytes.NewReader(raw)); err == nil {

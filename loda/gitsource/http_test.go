@@ -91,6 +91,7 @@ func secretFile(t testing.TB, text string) string {
 }
 
 func TestHTTPSFetchesWithATokenThatIsReadEachTime(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	first := u.push("First", files{"a": "one"})
 	server := newHTTPServer(t, u, "s3cret-token")
@@ -123,6 +124,7 @@ func TestHTTPSFetchesWithATokenThatIsReadEachTime(t *testing.T) {
 }
 
 func TestTokenThatAServerRepeatsIsMasked(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	server := newHTTPServer(t, u, "")
 	server.front = func(w http.ResponseWriter, r *http.Request) bool {
@@ -139,6 +141,7 @@ func TestTokenThatAServerRepeatsIsMasked(t *testing.T) {
 }
 
 func TestCertificateOfAnUnknownAuthorityIsRefused(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	u.push("First", files{"a": "one"})
 	server := newHTTPServer(t, u, "")
@@ -148,6 +151,7 @@ func TestCertificateOfAnUnknownAuthorityIsRefused(t *testing.T) {
 }
 
 func TestSecondFetchTransfersLittleMoreThanTheChange(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	f := files{}
 	for i := range 500 {
@@ -161,7 +165,8 @@ func TestSecondFetchTransfersLittleMoreThanTheChange(t *testing.T) {
 	u.push("One line", files{"profiles/p007.yaml": f["profiles/p007.yaml"] + "more: true\n"})
 	st := b.sync()
 	second := server.sent.Load()
-	t.Logf("500 profiles: first fetch %d bytes, after a change of one line %d; received in all %d", first, second, st.Received)
+	t.Logf("500 profiles: first fetch %d bytes, after a change of one line %d; received in all %d", first, second,
+		st.Received)
 	require.Greater(t, first, int64(30_000))
 	require.Less(t, second, first/20)
 	posts := server.posts.Load()
@@ -171,6 +176,7 @@ func TestSecondFetchTransfersLittleMoreThanTheChange(t *testing.T) {
 }
 
 func TestRedirectsAreFollowedWithinTheServerOnly(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	first := u.push("First", files{"a": "one"})
 	server := newHTTPServer(t, u, "tok")
@@ -276,6 +282,7 @@ func TestServerThatStopsInTheMiddleChangesNothing(t *testing.T) {
 }
 
 func TestServerThatIsDownWhilePollingChangesNothing(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	first := u.push("First", files{"a": "one"})
 	server := newHTTPServer(t, u, "")

@@ -217,7 +217,16 @@ func lockDir(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	for range 10 {
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			break
+		}
+		// A process that was killed while it started another leaves the lock to that one, until it is started.
+		time.Sleep(20 * time.Millisecond)
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	}
+	if err != nil {
 		owner := make([]byte, 32)
 		n, _ := f.ReadAt(owner, 0)
 		f.Close()
@@ -248,7 +257,8 @@ func (s *Source) Close() error {
 		return nil
 	}
 	s.closed = true
-	return s.lock.Close()
+	// Closing alone would leave the lock to a program that another goroutine is just about to start.
+	return errors.Join(unix.Flock(int(s.lock.Fd()), unix.LOCK_UN), s.lock.Close())
 }
 
 // Run fetches at once and then again after each [Config.Poll], give or take a tenth, and when [Source.Trigger] says so.

@@ -143,6 +143,7 @@ func (s *sshServer) serve(conn net.Conn) {
 }
 
 func TestSSHFetchesWithAKeyFromAKnownHost(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	first := u.push("First", files{"a": "one"})
 	host := newHostKey(t)
@@ -175,6 +176,7 @@ func TestSSHFetchesWithAKeyFromAKnownHost(t *testing.T) {
 }
 
 func TestUnknownAndChangedHostKeysAreRefusedWithWhatToDo(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	first := u.push("First", files{"a": "one"})
 	host, other := newHostKey(t), newHostKey(t)
@@ -213,6 +215,7 @@ func TestUnknownAndChangedHostKeysAreRefusedWithWhatToDo(t *testing.T) {
 }
 
 func TestKeyWithAPassphraseNeedsItsFile(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	first := u.push("First", files{"a": "one"})
 	host := newHostKey(t)
@@ -237,6 +240,7 @@ func TestKeyWithAPassphraseNeedsItsFile(t *testing.T) {
 }
 
 func TestServerWithSeveralHostKeysIsAskedForTheOneThatIsKnown(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	first := u.push("First", files{"a": "one"})
 	known, unknown := newHostKey(t), newECDSAKey(t)

@@ -29,6 +29,7 @@ func sum(key []byte, text string) []byte {
 }
 
 func TestWebhooksOfAllServersAreUnderstood(t *testing.T) {
+	t.Parallel()
 	now := time.Unix(1_800_000_000, 0)
 	key := []byte("0123456789abcdef0123456789abcdef")
 	signing := "whsec_" + base64.StdEncoding.EncodeToString(key)
@@ -121,6 +122,7 @@ func TestWebhooksOfAllServersAreUnderstood(t *testing.T) {
 }
 
 func TestWebhookTakesPostsOnlyAndKeepsTheLogShort(t *testing.T) {
+	t.Parallel()
 	now := time.Unix(1_800_000_000, 0)
 	log := &journal{}
 	hook := &gitsource.Webhook{Secret: func() (string, error) { return "", errors.New("no such file") },
@@ -146,6 +148,7 @@ func TestWebhookTakesPostsOnlyAndKeepsTheLogShort(t *testing.T) {
 }
 
 func TestWebhookLeadsToAFetch(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t)
 	u.push("First", files{"a": "one"})
 	changed := make(chan string, 2)
