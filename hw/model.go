@@ -332,6 +332,12 @@ func strictJSON(data []byte, into any) error {
 type validation struct{ errs []error }
 
 func (v *validation) add(path string, err error) {
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, err := range many.Unwrap() {
+			v.add(path, err)
+		}
+		return
+	}
 	if err != nil {
 		v.errs = append(v.errs, fmt.Errorf("%s: %w", path, err))
 	}
@@ -386,7 +392,7 @@ func validateAll[M, P any](v *validation, s *sortOfPart[M, P], path string, list
 			}
 			least = len(e.Slots)
 		}
-		most = min(most, MaxParts) + min(least, MaxParts+1)
+		most = min(most, MaxParts) + max(0, min(least, MaxParts+1))
 	}
 	if most > MaxParts {
 		v.add(path, fmt.Errorf("the entries want more than %d parts", MaxParts))

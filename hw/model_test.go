@@ -580,7 +580,8 @@ func TestOrderOfPartsNeverMatters(t *testing.T) {
 
 func TestUnknownEqualsNothing(t *testing.T) {
 	yes := true
-	f := &Facts{Disks: []Disk{{Kind: PhysicalDisk, Path: "pci-1", Serial: "S", Firmware: "A", Medium: SSD, Removable: &yes}}}
+	f := &Facts{Disks: []Disk{{Kind: PhysicalDisk, Path: "pci-1", Serial: "S", Firmware: "A", Medium: SSD,
+		Removable: &yes}}}
 	m := Generate(f)
 	require.Empty(t, m.Compare(f))
 	d := &f.Disks[0]
