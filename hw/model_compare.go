@@ -355,7 +355,7 @@ func (c *listComparer[M, P]) add(model *Model, m *M) {
 
 	if len(of.Slots) > 0 {
 		for _, slot := range of.Slots[:min(len(of.Slots), MaxParts)] {
-			c.places = append(c.places, place{entry: index, pin: printable(slot), capacity: 1, required: true})
+			c.places = append(c.places, place{entry: index, pin: printable(string(slot)), capacity: 1, required: true})
 		}
 		return
 	}
@@ -367,7 +367,7 @@ func (c *listComparer[M, P]) add(model *Model, m *M) {
 		most = MaxParts
 	}
 	least = max(0, min(least, most))
-	pin := printable(of.Slot)
+	pin := printable(string(of.Slot))
 	if least > 0 {
 		c.places = append(c.places, place{index, pin, least, true, least})
 	}

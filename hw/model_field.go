@@ -119,7 +119,7 @@ func textIf[M, P any](name, said string, unknown reasonOf[P], at func(*M) **Want
 		},
 		learn: func(m *M, p *P) {
 			if s, told := value(p); told && len(s) <= maxWantText {
-				*at(m) = &WantText{Value: &s}
+				*at(m) = Literal(s)
 			}
 		},
 		drop:     func(m *M) { *at(m) = nil },
@@ -160,10 +160,10 @@ func checked[M, P any](f partField[M, P], at func(*M) **WantText, check func(str
 		}
 		values := w.AnyOf
 		if w.Value != nil {
-			values = []string{*w.Value}
+			values = []Text{*w.Value}
 		}
 		for _, v := range values {
-			if err := check(printable(v)); err != nil {
+			if err := check(printable(string(v))); err != nil {
 				return err
 			}
 		}

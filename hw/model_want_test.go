@@ -106,7 +106,7 @@ func TestMistakesInModelsAreAllReported(t *testing.T) {
 		BIOS: &BIOSModel{Version: &WantText{}, Vendor: &WantText{Regex: "("}, Date: &WantText{Glob: "a", Regex: "b"},
 			Revision: &WantText{AtLeast: "2", AtMost: "1"}},
 		Memory: &MemoryModel{DIMMs: []DIMMModel{{Bytes: &WantSize{Value: "32GB"}},
-			{Entry: Entry{Slots: []string{"A1", "A1", ""}, Count: Exactly(2)}}}},
+			{Entry: Entry{Slots: []Text{"A1", "A1", ""}, Count: Exactly(2)}}}},
 		Disks: []DiskModel{{Entry: Entry{Count: Exactly(-1)}, Medium: Literal("unknown"), Bus: Literal("sata")},
 			{Entry: Entry{Slot: "1", Severity: "bad"}, Bytes: &WantSize{Value: "480G"}},
 			{Entry: Entry{Count: Exactly(MaxParts)}, LogicalSector: &WantNumber{}}},
@@ -185,3 +185,21 @@ func TestEveryWayToWantSomethingSurvivesJSONAndYAML(t *testing.T) {
 	require.Contains(t, string(text), "  - slots: [A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12, B1, B2,")
 	require.Contains(t, string(text), "disks:\n- count: 12\n  bus: ata\n")
 }
+
+func TestWhateverAMachineSaysSurvivesYAML(t *testing.T) {
+	for _, s := range nasty {
+		f := &Facts{System: System{Vendor: s}, CPUs: []CPU{{Model: s, Socket: s}, {Model: s, Socket: "x" + s}}}
+		m := Generate(f)
+		require.NoError(t, m.Validate())
+		back := throughYAML(t, m)
+		require.Equal(t, m, back)
+		require.Empty(t, back.Compare(f), "%q", s)
+	}
+}
+
+var nasty = []string{"", " ", "~", "null", "Null", "yes", "no", "on", "True", "ignore", "0", "00", "0010", "0x1F", "0o17",
+	"0b1", "1_000", "1.10", "1e3", ".5", "5.", ".inf", ".nan", "-", "--", "---", "- a", "a -", "-1", "+1", "2020-01-01",
+	"12:30:45", "1:2", "a:", ":a", "a: b", "a:b", "#", "a #b", "a#b", "? a", "!", "!!str a", "&a", "*a", "@a", "`a", "%a",
+	"|", ">", "[", "]", "{", "}", "[a]", "{a}", "a, b", ",", "'", "\"", "'a'", "\"a\"", "a'b", "\\", "a\\nb", "<<", "=",
+	"a\tb", "a\nb", "\x00", "\x7f", "\u0085", "\u2028", "\ufeff", "\xff\xfe", "日本", "é", "😀", "To be filled by O.E.M.", "a ",
+	strings.Repeat("long ", 60), "{{ .Serial }}", "$(reboot)", "a\\", "...", "a: 'b", "- [", "*", "&", "a [b] {c}, d"}
