@@ -48,9 +48,9 @@ type Entry struct {
 	Count *Count `json:"count,omitempty" yaml:"count,omitempty"`
 	// Slot is where all parts of the entry must be, by the board's name. A DIMM slot whose name is not unique is named
 	// with its bank: `Bank 0/DIMM 1`.
-	Slot string `json:"slot,omitempty" yaml:"slot,omitempty"`
+	Slot Text `json:"slot,omitempty" yaml:"slot,omitempty"`
 	// Slots must hold one part each.
-	Slots []string `json:"slots,omitempty" yaml:"slots,flow,omitempty"`
+	Slots []Text `json:"slots,omitempty" yaml:"slots,flow,omitempty"`
 	// Severity of the differences of these parts, where the field has none.
 	Severity Severity `json:"severity,omitempty" yaml:"severity,omitempty"`
 }
@@ -332,6 +332,12 @@ func strictJSON(data []byte, into any) error {
 type validation struct{ errs []error }
 
 func (v *validation) add(path string, err error) {
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, err := range many.Unwrap() {
+			v.add(path, err)
+		}
+		return
+	}
 	if err != nil {
 		v.errs = append(v.errs, fmt.Errorf("%s: %w", path, err))
 	}
@@ -370,7 +376,7 @@ func validateAll[M, P any](v *validation, s *sortOfPart[M, P], path string, list
 		}
 		seen := map[string]bool{}
 		for j, slot := range e.Slots {
-			slot = printable(slot)
+			slot := printable(string(slot))
 			switch {
 			case slot == "":
 				v.add(fmt.Sprintf("%s.slots[%d]", at, j), errors.New("blank; want the name of a slot"))
@@ -386,7 +392,7 @@ func validateAll[M, P any](v *validation, s *sortOfPart[M, P], path string, list
 			}
 			least = len(e.Slots)
 		}
-		most = min(most, MaxParts) + min(least, MaxParts+1)
+		most = min(most, MaxParts) + max(0, min(least, MaxParts+1))
 	}
 	if most > MaxParts {
 		v.add(path, fmt.Errorf("the entries want more than %d parts", MaxParts))

@@ -2,6 +2,7 @@ package hw
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
@@ -192,6 +193,9 @@ func graphics(f *Facts) partList[PCIDevice] {
 
 func filledPSUs(f *Facts) partList[PSU] {
 	l := listed[PSU](f, len(f.PSUs), "psus")
+	if f.PSUs == nil && l.unknown == "" { // detection lists none as an empty list; it was not always able to look
+		l.unknown = unknownWord("the facts are of a release that did not look")
+	}
 	l.parts = make([]PSU, 0, min(len(f.PSUs), MaxParts))
 	for _, p := range f.PSUs[:min(len(f.PSUs), MaxParts)] {
 		if !p.Empty {
@@ -228,8 +232,9 @@ func one[M, P any](model *Model, section, noun string, fields []partField[M, P],
 		var all []Difference
 		for i := range tests {
 			if t := &tests[i]; !t.ok(&p) {
+				want, got := t.words(&p)
 				all = append(all, Difference{Path: section + "/" + t.name, Severity: t.severity}.
-					sentence(joined(": ", noun, t.label), t.want, t.got(&p)))
+					sentence(noun+": "+t.label, want, got))
 			}
 		}
 		return all
@@ -350,7 +355,7 @@ func (c *listComparer[M, P]) add(model *Model, m *M) {
 
 	if len(of.Slots) > 0 {
 		for _, slot := range of.Slots[:min(len(of.Slots), MaxParts)] {
-			c.places = append(c.places, place{entry: index, pin: printable(slot), capacity: 1, required: true})
+			c.places = append(c.places, place{entry: index, pin: printable(string(slot)), capacity: 1, required: true})
 		}
 		return
 	}
@@ -362,7 +367,7 @@ func (c *listComparer[M, P]) add(model *Model, m *M) {
 		most = MaxParts
 	}
 	least = max(0, min(least, most))
-	pin := printable(of.Slot)
+	pin := printable(string(of.Slot))
 	if least > 0 {
 		c.places = append(c.places, place{index, pin, least, true, least})
 	}
@@ -501,16 +506,16 @@ func costOf(s Severity) int64 {
 	return costFail
 }
 
-// known is a part with everything that a sentence says of it.
+// known is a part with what a sentence calls it by.
 type known[P any] struct {
 	p           *P
 	name, other string
 	place       string
 	serial      string
-	// content makes the order of parts at one place the same, however they are listed.
-	content string
+	content     string
 }
 
+// know finds the names of parts, and puts them into an order that does not depend on how they are listed.
 func (s *sortOfPart[M, P]) know(parts []P) []known[P] {
 	all := make([]known[P], len(parts))
 	for i := range parts {
@@ -520,23 +525,43 @@ func (s *sortOfPart[M, P]) know(parts []P) []known[P] {
 		k.name, k.other = s.slot(p)
 		k.name, k.other = printable(k.name), printable(k.other)
 		k.place, k.serial = printable(s.place(p)), printable(s.serial(p))
-		var b strings.Builder
-		for _, f := range s.fields {
-			b.WriteString(f.show(p))
-			b.WriteByte(0)
-		}
-		for _, check := range s.checks {
-			if t := check(new(M), &HealthModel{}); t != nil {
-				fmt.Fprintf(&b, "%v%s\x00", t.ok(p), t.got(p))
-			}
-		}
-		k.content = b.String()
 	}
-	slices.SortStableFunc(all, func(a, b known[P]) int {
-		return cmp.Or(byName(a.name, b.name), byName(a.place, b.place), strings.Compare(a.serial, b.serial),
-			strings.Compare(a.content, b.content))
-	})
+	order := func(a, b *known[P]) int {
+		return cmp.Or(byName(a.name, b.name), byName(a.place, b.place), strings.Compare(a.serial, b.serial))
+	}
+	slices.SortStableFunc(all, func(a, b known[P]) int { return order(&a, &b) })
+	for from := 0; from < len(all); { // those that only their fields tell apart
+		to := from + 1
+		for to < len(all) && order(&all[from], &all[to]) == 0 {
+			to++
+		}
+		if to-from > 1 {
+			for i := from; i < to; i++ {
+				all[i].content = s.content(all[i].p)
+			}
+			slices.SortStableFunc(all[from:to], func(a, b known[P]) int { return strings.Compare(a.content, b.content) })
+		}
+		from = to
+	}
 	return all
+}
+
+// content is what is compared of a part, and then everything else, so that only equal parts are equal.
+func (s *sortOfPart[M, P]) content(p *P) string {
+	var b strings.Builder
+	for _, f := range s.fields {
+		b.WriteString(f.show(p))
+		b.WriteByte(0)
+	}
+	for _, check := range s.checks {
+		if t := check(new(M), &HealthModel{}); t != nil {
+			fmt.Fprintf(&b, "%t%s\x00", t.ok(p), t.got(p))
+		}
+	}
+	if data, err := json.Marshal(p); err == nil {
+		b.Write(data)
+	}
+	return b.String()
 }
 
 // byName orders names as people count: A2 before A10; what has no name comes last.
@@ -663,7 +688,8 @@ func (c *listComparer[M, P]) differences(k *known[P], p *place) []at {
 			continue
 		}
 		d := Difference{Path: path + "/" + t.name, Slot: clip(where), Serial: clip(k.serial), Severity: t.severity}
-		all = append(all, at{d.sentence(title+": "+t.label, t.want, t.got(k.p)), i})
+		want, got := t.words(k.p)
+		all = append(all, at{d.sentence(title+": "+t.label, want, got), i})
 	}
 	return all
 }

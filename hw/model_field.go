@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -32,6 +31,17 @@ type test[P any] struct {
 	ok          func(p *P) bool
 	// got says what there is instead.
 	got func(p *P) string
+	// exactly is what is wanted where want is rounded, and so is what there is.
+	exactly string
+}
+
+// words are what is wanted and what there is.
+func (t *test[P]) words(p *P) (want, got string) {
+	got = t.got(p)
+	if t.exactly != "" && strings.HasPrefix(got, t.want+" (") {
+		return t.exactly, got
+	}
+	return t.want, got
 }
 
 // notKnown is why a field of p is not known, if it is not. A part that lists more unknown fields than a part has is
@@ -109,7 +119,7 @@ func textIf[M, P any](name, said string, unknown reasonOf[P], at func(*M) **Want
 		},
 		learn: func(m *M, p *P) {
 			if s, told := value(p); told && len(s) <= maxWantText {
-				*at(m) = &WantText{Value: &s}
+				*at(m) = Literal(s)
 			}
 		},
 		drop:     func(m *M) { *at(m) = nil },
@@ -150,10 +160,10 @@ func checked[M, P any](f partField[M, P], at func(*M) **WantText, check func(str
 		}
 		values := w.AnyOf
 		if w.Value != nil {
-			values = []string{*w.Value}
+			values = []Text{*w.Value}
 		}
 		for _, v := range values {
-			if err := check(printable(v)); err != nil {
+			if err := check(printable(string(v))); err != nil {
 				return err
 			}
 		}
@@ -236,7 +246,11 @@ func size[M, P any](name, said string, unknown reasonOf[P], at func(*M) **WantSi
 				return nil
 			}
 			want, ok := w.compile(show)
-			return &test[P]{want: want, severity: w.Severity,
+			exactly := ""
+			if n, err := ParseSize(w.Value); err == nil {
+				exactly = fmt.Sprintf("%s (%d bytes)", want, int64(n))
+			}
+			return &test[P]{want: want, severity: w.Severity, exactly: exactly,
 				ok: func(p *P) bool {
 					v, told := value(p)
 					return told && ok(v)
@@ -247,10 +261,11 @@ func size[M, P any](name, said string, unknown reasonOf[P], at func(*M) **WantSi
 						reason, _ := notKnown(unknown(p), name)
 						return unknownWord(reason)
 					}
-					if got := show(v); got != want && !strings.HasPrefix(want, got+" ±") {
+					if got := show(v); !strings.Contains(want, got) {
 						return got
 					}
-					return strconv.FormatInt(v, 10) + " bytes" // what is wanted looks the same when it is rounded
+					// What is wanted looks the same when it is rounded.
+					return fmt.Sprintf("%s (%d bytes)", show(v), v)
 				}}
 		},
 		learn: func(m *M, p *P) {

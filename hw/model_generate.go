@@ -116,7 +116,7 @@ func entries[M, P any](f *Facts, s *sortOfPart[M, P], get func(*Facts) partList[
 	}
 	type group struct {
 		model M
-		slots []string
+		slots []Text
 	}
 	var groups []*group
 	byContent := map[string]*group{}
@@ -137,7 +137,7 @@ func entries[M, P any](f *Facts, s *sortOfPart[M, P], get func(*Facts) partList[
 			byContent[key] = g
 			groups = append(groups, g)
 		}
-		g.slots = append(g.slots, k.name)
+		g.slots = append(g.slots, Text(k.name))
 	}
 	models := make([]M, 0, len(groups))
 	for _, g := range groups {

@@ -580,7 +580,8 @@ func TestOrderOfPartsNeverMatters(t *testing.T) {
 
 func TestUnknownEqualsNothing(t *testing.T) {
 	yes := true
-	f := &Facts{Disks: []Disk{{Kind: PhysicalDisk, Path: "pci-1", Serial: "S", Firmware: "A", Medium: SSD, Removable: &yes}}}
+	f := &Facts{Disks: []Disk{{Kind: PhysicalDisk, Path: "pci-1", Serial: "S", Firmware: "A", Medium: SSD,
+		Removable: &yes}}}
 	m := Generate(f)
 	require.Empty(t, m.Compare(f))
 	d := &f.Disks[0]
@@ -591,7 +592,7 @@ func TestUnknownEqualsNothing(t *testing.T) {
 		"disk pci-1 (serial S): firmware: want A, got unknown (the controller\uFFFDhides it)",
 		"disk pci-1 (serial S): removable: want yes, got unknown (nothing tells)",
 	}, texts(m.Compare(f)))
-	for _, anything := range []*WantText{{Regex: ".*"}, {Glob: "*"}, {AnyOf: []string{"", "A"}}, Literal(""),
+	for _, anything := range []*WantText{{Regex: ".*"}, {Glob: "*"}, {AnyOf: []Text{"", "A"}}, Literal(""),
 		{AtLeast: "0"}} {
 		m := &Model{Disks: []DiskModel{{Firmware: anything}}}
 		require.Len(t, m.Compare(f), 1)

@@ -22,20 +22,42 @@ const (
 	maxAnyOf    = 256
 )
 
+// Text is a text in a model. In YAML it is read whatever it looks like: `at_least: 2.10` is the text 2.10.
+type Text string
+
+// UnmarshalText takes the text as it is.
+func (t *Text) UnmarshalText(text []byte) error {
+	*t = Text(text)
+	return nil
+}
+
+// MarshalYAML quotes what some reader of YAML could take for something else than a text.
+func (t Text) MarshalYAML() ([]byte, error) {
+	if surelyText.MatchString(string(t)) && !maybeWord.MatchString(string(t)) {
+		return []byte(t), nil
+	}
+	return json.Marshal(string(t))
+}
+
+var (
+	surelyText = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._/()@+=;-]*( [A-Za-z0-9._/()@+=;-]+)*$`)
+	maybeWord  = regexp.MustCompile(`^(?i:y|n|yes|no|on|off|true|false|null)$`)
+)
+
 // WantText is what is wanted of a text field. Exactly one way is given; the short form is Value, or the word `ignore`.
 // Texts are compared exactly, but for blanks around them and unprintable characters in them.
 type WantText struct {
 	// Value is the text itself; empty wants that there is none. The literal word `ignore` is written `{value: ignore}`.
-	Value *string `json:"value,omitempty" yaml:"value,omitempty"`
+	Value *Text `json:"value,omitempty" yaml:"value,omitempty"`
 	// AnyOf lists texts that are all right.
-	AnyOf []string `json:"any_of,omitempty" yaml:"any_of,omitempty"`
+	AnyOf []Text `json:"any_of,omitempty" yaml:"any_of,omitempty"`
 	// Regex is a regular expression (RE2) for the whole text.
-	Regex string `json:"regex,omitempty" yaml:"regex,omitempty"`
+	Regex Text `json:"regex,omitempty" yaml:"regex,omitempty"`
 	// Glob is a pattern for the whole text: `*` is any text, `?` any character.
-	Glob string `json:"glob,omitempty" yaml:"glob,omitempty"`
+	Glob Text `json:"glob,omitempty" yaml:"glob,omitempty"`
 	// AtLeast and AtMost bound a version, both inclusive, in the order of [CompareVersions].
-	AtLeast string `json:"at_least,omitempty" yaml:"at_least,omitempty"`
-	AtMost  string `json:"at_most,omitempty" yaml:"at_most,omitempty"`
+	AtLeast Text `json:"at_least,omitempty" yaml:"at_least,omitempty"`
+	AtMost  Text `json:"at_most,omitempty" yaml:"at_most,omitempty"`
 	// Ignore: anything is all right, unknown too.
 	Ignore   bool     `json:"ignore,omitempty" yaml:"ignore,omitempty"`
 	Severity Severity `json:"severity,omitempty" yaml:"severity,omitempty"`
@@ -209,7 +231,10 @@ func ways(given ...bool) error {
 }
 
 // Literal is the [WantText] of one text.
-func Literal(text string) *WantText { return &WantText{Value: &text} }
+func Literal(text string) *WantText {
+	t := Text(text)
+	return &WantText{Value: &t}
+}
 
 // Validate reports everything that is wrong with w itself.
 func (w *WantText) Validate() error {
@@ -218,7 +243,7 @@ func (w *WantText) Validate() error {
 	}
 	errs := []error{w.Severity.Validate(), ways(w.Value != nil, w.AnyOf != nil, w.Regex != "", w.Glob != "",
 		w.AtLeast != "" || w.AtMost != "", w.Ignore)}
-	texts := append([]string{w.Regex, w.Glob, w.AtLeast, w.AtMost}, w.AnyOf...)
+	texts := append([]Text{w.Regex, w.Glob, w.AtLeast, w.AtMost}, w.AnyOf...)
 	if w.Value != nil {
 		texts = append(texts, *w.Value)
 	}
@@ -230,10 +255,10 @@ func (w *WantText) Validate() error {
 	if w.AnyOf != nil && (len(w.AnyOf) == 0 || len(w.AnyOf) > maxAnyOf) {
 		errs = append(errs, fmt.Errorf("any_of has %d texts; want 1 to %d", len(w.AnyOf), maxAnyOf))
 	}
-	if _, err := regexp.Compile(w.Regex); err != nil {
+	if _, err := regexp.Compile(string(w.Regex)); err != nil {
 		errs = append(errs, fmt.Errorf("regex: %w", err))
 	}
-	if w.AtLeast != "" && w.AtMost != "" && CompareVersions(w.AtLeast, w.AtMost) > 0 {
+	if w.AtLeast != "" && w.AtMost != "" && CompareVersions(string(w.AtLeast), string(w.AtMost)) > 0 {
 		errs = append(errs, fmt.Errorf("at_least %s is newer than at_most %s", w.AtLeast, w.AtMost))
 	}
 	return errors.Join(errs...)
@@ -244,7 +269,7 @@ func (w *WantText) UnmarshalText(text []byte) error {
 	if s := strings.TrimSpace(string(text)); s == ignoreWord {
 		*w = WantText{Ignore: true}
 	} else {
-		*w = WantText{Value: &s}
+		*w = *Literal(s)
 	}
 	return nil
 }
@@ -268,7 +293,7 @@ func (w WantText) short() (any, bool) {
 	case w.Severity != "" || w.AnyOf != nil || w.Regex+w.Glob+w.AtLeast+w.AtMost != "":
 	case w.Ignore && w.Value == nil:
 		return ignoreWord, true
-	case !w.Ignore && w.Value != nil && *w.Value == strings.TrimSpace(*w.Value) && *w.Value != ignoreWord:
+	case !w.Ignore && w.Value != nil && string(*w.Value) == strings.TrimSpace(string(*w.Value)) && *w.Value != ignoreWord:
 		return *w.Value, true
 	}
 	return nil, false
@@ -296,24 +321,24 @@ func (w WantText) MarshalYAML() (any, error) {
 func (w *WantText) compile() (want string, ok func(string) bool) {
 	switch {
 	case w.Value != nil:
-		value := printable(*w.Value)
+		value := printable(string(*w.Value))
 		return orNone(value), func(s string) bool { return s == value }
 	case w.AnyOf != nil:
 		values := make([]string, len(w.AnyOf))
 		words := make([]string, len(w.AnyOf))
 		for i, v := range w.AnyOf {
-			values[i] = printable(v)
+			values[i] = printable(string(v))
 			words[i] = orNone(values[i])
 		}
 		return strings.Join(words, " or "), func(s string) bool { return slices.Contains(values, s) }
 	case w.Regex != "":
-		return "a text like /" + printable(w.Regex) + "/", wholeText(w.Regex)
+		return "a text like /" + printable(string(w.Regex)) + "/", wholeText(string(w.Regex))
 	case w.Glob != "":
-		pattern := regexp.QuoteMeta(printable(w.Glob))
+		pattern := regexp.QuoteMeta(printable(string(w.Glob)))
 		pattern = strings.ReplaceAll(strings.ReplaceAll(pattern, `\*`, `.*`), `\?`, `.`)
-		return printable(w.Glob), wholeText(pattern)
+		return printable(string(w.Glob)), wholeText(pattern)
 	case w.AtLeast != "" || w.AtMost != "":
-		least, most := printable(w.AtLeast), printable(w.AtMost)
+		least, most := printable(string(w.AtLeast)), printable(string(w.AtMost))
 		return between(least, most), func(s string) bool {
 			return s != "" && (least == "" || CompareVersions(s, least) >= 0) &&
 				(most == "" || CompareVersions(s, most) <= 0)
