@@ -15,7 +15,10 @@ import (
 
 const (
 	// MaxSize of a file, in bytes.
-	MaxSize = 1 << 20
+	MaxSize = 256 << 10
+	// MaxLines of a file. goccy/go-yaml 1.19 takes time with the square of the entries: this is a second at worst, while a
+	// megabyte of `a: |` takes minutes.
+	MaxLines = 10_000
 	// MaxDepth of nesting.
 	MaxDepth = 64
 	// maxLine keeps the parser, which recurses, from what can be nested within a line.
@@ -68,7 +71,11 @@ func Parse(file string, text []byte) (doc *Document, errs []Error) {
 	if errs := CheckText(file, text); len(errs) > 0 {
 		return nil, errs
 	}
-	for i, line := range strings.Split(string(text), "\n") {
+	lines := strings.Split(string(text), "\n")
+	if len(lines) > MaxLines+1 {
+		return nil, []Error{{File: file, Line: MaxLines + 1, Column: 1, Message: fmt.Sprintf("has more than %d lines", MaxLines)}}
+	}
+	for i, line := range lines {
 		if len(line) > maxLine {
 			return nil, []Error{{File: file, Line: i + 1, Column: maxLine,
 				Message: fmt.Sprintf("the line has %d bytes; want at most %d", len(line), maxLine)}}
