@@ -73,7 +73,8 @@ func Parse(file string, text []byte) (doc *Document, errs []Error) {
 	}
 	lines := strings.Split(string(text), "\n")
 	if len(lines) > MaxLines+1 {
-		return nil, []Error{{File: file, Line: MaxLines + 1, Column: 1, Message: fmt.Sprintf("has more than %d lines", MaxLines)}}
+		return nil, []Error{{File: file, Line: MaxLines + 1, Column: 1, Message: fmt.Sprintf("has more than %d lines",
+			MaxLines)}}
 	}
 	for i, line := range lines {
 		if len(line) > maxLine {
@@ -103,7 +104,8 @@ func Parse(file string, text []byte) (doc *Document, errs []Error) {
 		}
 		if d.body != nil {
 			at := start(part.Body)
-			return nil, []Error{{File: file, Line: at.Line, Column: at.Column, Message: "a second document begins; want one in a file"}}
+			return nil, []Error{{File: file, Line: at.Line, Column: at.Column,
+				Message: "a second document begins; want one in a file"}}
 		}
 		d.body = part.Body
 	}
@@ -130,7 +132,8 @@ func tooDeep(tokens token.Tokens) *Error {
 			onLine++
 		}
 		if flow > MaxDepth || onLine > MaxDepth {
-			return &Error{Line: t.Position.Line, Column: t.Position.Column, Message: fmt.Sprintf("is nested more than %d levels deep", MaxDepth)}
+			return &Error{Line: t.Position.Line, Column: t.Position.Column,
+				Message: fmt.Sprintf("is nested more than %d levels deep", MaxDepth)}
 		}
 	}
 	return nil
