@@ -130,7 +130,8 @@ func (c *checker) include(n *parse.TemplateNode, dot *vtype) {
 	inner, ok := c.sources[n.Name]
 	if !ok || inner.field != "" {
 		if !c.exists(n.Name) {
-			c.errs = append(c.errs, c.s.errorf(c.s.nameOf(n), "there is no template %s; %s", n.Name, strictyaml.Suggest(n.Name, c.files())))
+			c.errs = append(c.errs, c.s.errorf(c.s.nameOf(n), "there is no template %s; %s", n.Name,
+				strictyaml.Suggest(n.Name, c.files())))
 		}
 		return
 	}
@@ -340,7 +341,8 @@ func (c *checker) fits(at parse.Node, name string, f *function, i int, t *vtype)
 	switch {
 	case t.kind == wrong || want == nil || slices.Contains(want, t.kind):
 	case t.kind == late:
-		c.bad(at, "%s cannot take %s: it is filled in later and cannot be changed or compared; write it as it is", name, t.name)
+		c.bad(at, "%s cannot take %s: it is filled in later and cannot be changed or compared; write it as it is", name,
+			t.name)
 	default:
 		var words []string
 		for _, k := range want {
@@ -385,7 +387,8 @@ func (c *checker) printf(id *parse.IdentifierNode, args []parse.Node, given []*v
 			continue
 		}
 		i++
-		fit := map[byte][]kind{'s': {text, bytesize}, 'q': {text}, 'd': {integer, bytesize}, 't': {boolean}, 'x': {text, integer},
+		fit := map[byte][]kind{'s': {text, bytesize}, 'q': {text}, 'd': {integer, bytesize}, 't': {boolean}, 'x': {text,
+			integer},
 			'X': {text, integer}, 'v': scalar}[verb[len(verb)-1]]
 		if k := given[i].kind; k != wrong && !slices.Contains(fit, k) {
 			c.bad(format, "%s cannot print %s", verb, given[i])

@@ -31,10 +31,13 @@ const exampleRepo = "../../examples/config-repo"
 var exampleSubjects = map[string]Subject{
 	"dell-r740": {Site: "fra", Machine: &inventory.Machine{Serial: "7XK4LN3", Name: "db1.fra.example.org", Rack: "R12",
 		MACs: []inventory.MAC{"b0:7b:25:aa:00:10"}, Labels: map[string]string{"asset_tag": "A-1001"}}},
-	"hpe-dl380":        {Site: "fra", Machine: &inventory.Machine{Serial: "CZJ0430XYZ", Name: "app7.fra.example.org", Address: netip.MustParseAddr("10.10.0.77")}},
+	"hpe-dl380": {Site: "fra", Machine: &inventory.Machine{Serial: "CZJ0430XYZ", Name: "app7.fra.example.org",
+		Address: netip.MustParseAddr("10.10.0.77")}},
 	"whitebox-storage": {Site: "lab", Machine: &inventory.Machine{Serial: "S318419X9C01234"}},
-	"whitebox-suse":    {Site: "fra", Machine: &inventory.Machine{Serial: "S318419X9C05678", Labels: map[string]string{"os": "suse"}}},
-	"lab":              {Site: "lab", Machine: &inventory.Machine{Serial: "LAB-LAB-M1", Name: "m1", Labels: map[string]string{"asset_tag": "none & no: \"one\"", "ntp_servers": "10.77.0.1, 10.77.0.2"}}},
+	"whitebox-suse": {Site: "fra", Machine: &inventory.Machine{Serial: "S318419X9C05678",
+		Labels: map[string]string{"os": "suse"}}},
+	"lab": {Site: "lab", Machine: &inventory.Machine{Serial: "LAB-LAB-M1", Name: "m1",
+		Labels: map[string]string{"asset_tag": "none & no: \"one\"", "ntp_servers": "10.77.0.1, 10.77.0.2"}}},
 }
 
 func renderExample(t *testing.T, name string) *loda.Profile {
@@ -101,8 +104,9 @@ func TestExampleRepositoryRendersWhatItAlwaysDid(t *testing.T) {
 func filled(t *testing.T, text string) string {
 	t.Helper()
 	out, missing := loda.Fill(text, func(l loda.Late) (string, bool) {
-		v, ok := map[loda.Late]string{loda.LateServer: "http://10.77.0.1:8080", loda.LateAnswers: "http://10.77.0.1:8080/answers/abc",
-			loda.LateReport: "http://10.77.0.1:8080/report/abc", loda.LateMAC: "52:54:00:00:00:01",
+		v, ok := map[loda.Late]string{loda.LateServer: "http://10.77.0.1:8080",
+			loda.LateAnswers: "http://10.77.0.1:8080/answers/abc",
+			loda.LateReport:  "http://10.77.0.1:8080/report/abc", loda.LateMAC: "52:54:00:00:00:01",
 			loda.LateSecret("admin_password_hash"): "$6$abc$0123456789./abcdefABCDEF"}[l]
 		return v, ok
 	})
@@ -193,7 +197,7 @@ func TestShellAcceptsTheScripts(t *testing.T) {
 func TestTheReadmeShowsWhatIsRead(t *testing.T) {
 	text, err := os.ReadFile(exampleRepo + "/README.md")
 	require.NoError(t, err)
-	blocks := regexp.MustCompile("(?ms)^```yaml\n(.*?)^```$").FindAllStringSubmatch(string(text), -1)
+	blocks := regexp.MustCompile("(?ms)^```yml\n(.*?)^```$").FindAllStringSubmatch(string(text), -1)
 	require.Len(t, blocks, 5)
 	for i, into := range []any{new(profileYAML), new(profileYAML), new(osYAML), new(osYAML), new(map[string]*Variable)} {
 		require.Empty(t, strictyaml.Decode("README.md", []byte(blocks[i][1]), into))

@@ -74,31 +74,53 @@ var functions = map[string]*function{
 	"ge":  {params: []param{ordered, ordered}, result: alike(tBool)},
 	"len": {params: []param{counted}, result: yields(tInt), impl: length},
 
-	"lower":     {params: []param{aText}, result: yields(tText), impl: strings.ToLower},
-	"upper":     {params: []param{aText}, result: yields(tText), impl: strings.ToUpper},
-	"trim":      {params: []param{aText}, result: yields(tText), impl: strings.TrimSpace},
-	"replace":   {params: []param{aText, aText, aText}, result: yields(tText), impl: replace},
-	"contains":  {params: []param{aText, aText}, result: yields(tBool), impl: func(part, s string) bool { return strings.Contains(s, part) }},
-	"hasPrefix": {params: []param{aText, aText}, result: yields(tBool), impl: func(part, s string) bool { return strings.HasPrefix(s, part) }},
-	"hasSuffix": {params: []param{aText, aText}, result: yields(tBool), impl: func(part, s string) bool { return strings.HasSuffix(s, part) }},
-	"split":     {params: []param{aText, aText}, result: yields(tList), impl: split},
-	"join":      {params: []param{aText, aList}, result: yields(tText), impl: func(sep string, items []string) (string, error) { return bounded(strings.Join(items, sep)) }},
-	"indent":    {params: []param{anInt, aText}, result: yields(tText), impl: indent},
-	"printf":    {params: []param{aText}, rest: scalar, result: yields(tText), impl: printf},
+	"lower":   {params: []param{aText}, result: yields(tText), impl: strings.ToLower},
+	"upper":   {params: []param{aText}, result: yields(tText), impl: strings.ToUpper},
+	"trim":    {params: []param{aText}, result: yields(tText), impl: strings.TrimSpace},
+	"replace": {params: []param{aText, aText, aText}, result: yields(tText), impl: replace},
+	"contains": {params: []param{aText, aText}, result: yields(tBool), impl: func(part,
+		s string) bool {
+		return strings.Contains(s, part)
+	}},
+	"hasPrefix": {params: []param{aText, aText}, result: yields(tBool), impl: func(part,
+		s string) bool {
+		return strings.HasPrefix(s, part)
+	}},
+	"hasSuffix": {params: []param{aText, aText}, result: yields(tBool), impl: func(part,
+		s string) bool {
+		return strings.HasSuffix(s, part)
+	}},
+	"split": {params: []param{aText, aText}, result: yields(tList), impl: split},
+	"join": {params: []param{aText, aList}, result: yields(tText), impl: func(sep string, items []string) (string,
+		error) {
+		return bounded(strings.Join(items, sep))
+	}},
+	"indent": {params: []param{anInt, aText}, result: yields(tText), impl: indent},
+	"printf": {params: []param{aText}, rest: scalar, result: yields(tText), impl: printf},
 
 	"quote":  {params: []param{aText}, result: yields(tText), impl: quote},
 	"toJson": {params: []param{plain}, result: yields(tText), impl: toJSON},
 	"xml":    {params: []param{aText}, result: yields(tText), impl: escapeXML},
-	"b64enc": {params: []param{aText}, result: yields(tText), impl: func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }},
+	"b64enc": {params: []param{aText}, result: yields(tText),
+		impl: func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }},
 
 	"list":  {rest: aText, result: yields(tList), impl: func(items ...string) []string { return items }},
 	"first": {params: []param{aList}, result: yields(tText), impl: first},
-	"has":   {params: []param{aText, aList}, result: yields(tBool), impl: func(item string, items []string) bool { return slices.Contains(items, item) }},
-	"get":   {params: []param{aText, aText, {labels}}, result: yields(tText), impl: get},
-	"dict":  {rest: any1, result: yields(tWrong), impl: dict}, // typed by the checker, which knows the keys
+	"has": {params: []param{aText, aList}, result: yields(tBool), impl: func(item string,
+		items []string) bool {
+		return slices.Contains(items, item)
+	}},
+	"get":  {params: []param{aText, aText, {labels}}, result: yields(tText), impl: get},
+	"dict": {rest: any1, result: yields(tWrong), impl: dict}, // typed by the checker, which knows the keys
 
-	"add": {params: []param{anInt, anInt}, result: yields(tInt), impl: func(a, b any) (int64, error) { return whole2(a, b, 1) }},
-	"sub": {params: []param{anInt, anInt}, result: yields(tInt), impl: func(a, b any) (int64, error) { return whole2(a, b, -1) }},
+	"add": {params: []param{anInt, anInt}, result: yields(tInt), impl: func(a, b any) (int64, error) {
+		return whole2(a,
+			b, 1)
+	}},
+	"sub": {params: []param{anInt, anInt}, result: yields(tInt), impl: func(a, b any) (int64, error) {
+		return whole2(a,
+			b, -1)
+	}},
 	"mib": {params: []param{aSize}, result: yields(tInt), impl: func(s hw.Size) int64 { return int64(s) >> 20 }},
 	"gib": {params: []param{aSize}, result: yields(tInt), impl: func(s hw.Size) int64 { return int64(s) >> 30 }},
 
@@ -207,7 +229,8 @@ var verbs = regexp.MustCompile(`%(?:%|[-+0 #]{0,2}[0-9]{0,2}[sdqvxXt])`)
 func checkFormat(format string, args int) error {
 	rest := verbs.ReplaceAllString(format, "")
 	if i := strings.IndexByte(rest, '%'); i >= 0 {
-		return fmt.Errorf("the format %q has a verb that is not supported; want %%s, %%d, %%q, %%v, %%x or %%t with a width of up to two digits", format)
+		return fmt.Errorf("the format %q has a verb that is not supported; want %%s, %%d, %%q, %%v, %%x or %%t "+
+			"with a width of up to two digits", format)
 	}
 	want := 0
 	for _, verb := range verbs.FindAllString(format, -1) {

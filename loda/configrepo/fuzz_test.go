@@ -11,16 +11,23 @@ import (
 )
 
 func FuzzTemplate(f *testing.F) {
-	for _, s := range []string{"{{ .vars.ntp }}", "{{ range $i, $x := .vars.packages }}{{ $i }}{{ $x }}{{ break }}{{ end }}", "{{ with .machine }}{{ .name }}{{ else with .os }}{{ .name }}{{ end }}",
-		`{{ template "templates/snippets/report.tmpl" . }}`, `{{ dict "a" .boot.report "b" (dict "c" 1) }}`, `{{ printf "%02d" (len .machine.macs) | upper }}`,
-		`{{ define "x" }}{{ end }}`, "{{/* c */}}{{- if not .vars.packages -}} x {{- end -}}", `{{ get "a" "b" .machine.labels | quote }}`, "{{ (.machine).labels.x }}", "{{ $.os.name }}",
-		"{{ nil }}", "{{ . }}", "{{ $x := .disk }}{{ $x.bytes }}", "{{ if and .vars.root_hash (or 1 2) }}{{ end }}", "{{ 1e3 }}{{ 'a' }}{{ 0x10 }}", "{{ and }}", "{{ .vars.root_hash | printf \"%s\" }}",
-		"{{ continue }}", "{{ range .machine.labels }}{{ continue }}{{ end }}", "{{ block \"x\" . }}{{ end }}", "{{ eq .disk.bytes 5 }}", "{{ lt .vars.ntp \"a\" }}", "{{ `raw` }}", "{{ true | not }}"} {
+	for _, s := range []string{"{{ .vars.ntp }}",
+		"{{ range $i, $x := .vars.packages }}{{ $i }}{{ $x }}{{ break }}{{ end }}",
+		"{{ with .machine }}{{ .name }}{{ else with .os }}{{ .name }}{{ end }}",
+		`{{ template "templates/snippets/report.tmpl" . }}`, `{{ dict "a" .boot.report "b" (dict "c" 1) }}`,
+		`{{ printf "%02d" (len .machine.macs) | upper }}`,
+		`{{ define "x" }}{{ end }}`, "{{/* c */}}{{- if not .vars.packages -}} x {{- end -}}",
+		`{{ get "a" "b" .machine.labels | quote }}`, "{{ (.machine).labels.x }}", "{{ $.os.name }}",
+		"{{ nil }}", "{{ . }}", "{{ $x := .disk }}{{ $x.bytes }}", "{{ if and .vars.root_hash (or 1 2) }}{{ end }}",
+		"{{ 1e3 }}{{ 'a' }}{{ 0x10 }}", "{{ and }}", "{{ .vars.root_hash | printf \"%s\" }}",
+		"{{ continue }}", "{{ range .machine.labels }}{{ continue }}{{ end }}", "{{ block \"x\" . }}{{ end }}",
+		"{{ eq .disk.bytes 5 }}", "{{ lt .vars.ntp \"a\" }}", "{{ `raw` }}", "{{ true | not }}"} {
 		f.Add(s)
 	}
 	m := dell()
 	m.Labels, m.MACs = map[string]string{"x": "1"}, []inventory.MAC{"52:54:00:00:00:01"}
-	s := Subject{Site: "fra", Machine: m, Facts: &hw.Facts{System: hw.System{Vendor: "Dell Inc.", Product: "PowerEdge R640"},
+	s := Subject{Site: "fra", Machine: m, Facts: &hw.Facts{System: hw.System{Vendor: "Dell Inc.",
+		Product: "PowerEdge R640"},
 		Disks: []hw.Disk{{Name: "sda", Path: "p", Bytes: 1, ReadOnly: new(bool), Removable: new(bool)}}}}
 	f.Fuzz(func(t *testing.T, template string) {
 		files := with(small, "")
@@ -51,7 +58,8 @@ func FuzzLoad(f *testing.F) {
 	for name, file := range small {
 		f.Add(name, file.Data)
 	}
-	f.Add("profiles/x.yaml", []byte("match: {vendor: [~, 5], except: [{labels: {a: ~}}], site: [~]}\nsteps: [~, {env: {A: ~}}]\nmodel: ~\nraid: {}\nos: debian\nvars: {a: ~}\n"))
+	f.Add("profiles/x.yaml",
+		[]byte("match: {vendor: [~, 5], except: [{labels: {a: ~}}], site: [~]}\nsteps: [~, {env: {A: ~}}]\nmodel: ~\nraid: {}\nos: debian\nvars: {a: ~}\n"))
 	f.Add("os/x.yaml", []byte("kind: installer\nkernel: ~\ninitrds: [~]\nanswers: {a: ~}\n"))
 	f.Add("vars/x.yaml", []byte("a: ~\nb: {type: list, values: [~], default: [~]}\nc: 5\n"))
 	f.Add("models/x.yaml", []byte("{}"))

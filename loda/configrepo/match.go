@@ -108,7 +108,8 @@ func (c *criteria) against(value func(on string) string) (against []string, held
 		if got := value(one.on); one.want.Match(got) {
 			held++
 		} else {
-			against = append(against, fmt.Sprintf("%s: want %s, got %s", one.on, one.want, cmp.Or(got, "nothing, it is not known")))
+			against = append(against, fmt.Sprintf("%s: want %s, got %s", one.on, one.want, cmp.Or(got,
+				"nothing, it is not known")))
 		}
 	}
 	for i, entry := range c.except {
@@ -167,7 +168,8 @@ func (s *Subject) value(on string) string {
 // complete makes a machine of the facts if there is no other, and reads the facts that the machine carries if none are
 // given.
 func (s Subject) complete() (Subject, error) {
-	if s.Facts == nil && s.Machine != nil && len(s.Machine.Facts) > 0 && !slices.Equal(s.Machine.Facts, json.RawMessage("null")) {
+	if s.Facts == nil && s.Machine != nil && len(s.Machine.Facts) > 0 && !slices.Equal(s.Machine.Facts,
+		json.RawMessage("null")) {
 		facts, err := hw.Decode(s.Machine.Facts)
 		if err != nil {
 			return s, fmt.Errorf("machine %s: %w", s.Machine.Serial, err)
@@ -177,7 +179,8 @@ func (s Subject) complete() (Subject, error) {
 	if s.Machine == nil {
 		s.Machine = &inventory.Machine{}
 		if f := s.Facts; f != nil {
-			s.Machine.Vendor, s.Machine.Product, s.Machine.UUID = printable(f.System.Vendor), printable(f.System.Product), f.System.UUID
+			s.Machine.Vendor, s.Machine.Product, s.Machine.UUID = printable(f.System.Vendor), printable(f.System.Product),
+				f.System.UUID
 			if serial, err := inventory.ParseSerial(f.System.Serial); err == nil {
 				s.Machine.Serial = serial
 			}
@@ -214,7 +217,8 @@ func (r *Repo) match(s *Subject) (*ProfileFile, error) {
 	if s.Profile != "" {
 		p, ok := r.profiles[s.Profile]
 		if !ok {
-			return nil, fmt.Errorf("%w: %s; the repository has %s", loda.ErrNoProfile, s.Profile, some(slices.Sorted(maps.Keys(r.profiles))))
+			return nil, fmt.Errorf("%w: %s; the repository has %s", loda.ErrNoProfile, s.Profile,
+				some(slices.Sorted(maps.Keys(r.profiles))))
 		}
 		if p.criteria != nil {
 			if against, _ := p.criteria.against(s.value); len(against) > 0 {
@@ -295,7 +299,8 @@ func (e *AmbiguousError) Error() string {
 	for _, p := range e.Profiles {
 		files = append(files, p.File)
 	}
-	return fmt.Sprintf("%s is matched by %s; want exactly one: make their conditions exclude each other, or ask for one by name",
+	return fmt.Sprintf("%s is matched by %s; want exactly one: make their conditions exclude each other, or ask for "+
+		"one by name",
 		e.Subject.who(), strings.Join(files, " and "))
 }
 
@@ -354,7 +359,8 @@ func wanted(list []condition, on string) Patterns {
 func (m *Match) Validate() error {
 	var errs []error
 	if len(m.Conditions.list()) == 0 {
-		errs = append(errs, errors.New("has no condition; leave match out for a profile that is only used when it is asked for by name"))
+		errs = append(errs, errors.New("has no condition; leave match out for a profile that is only used when it is "+
+			"asked for by name"))
 	}
 	for i := range m.Except {
 		if len(m.Except[i].list()) == 0 {

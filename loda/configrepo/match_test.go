@@ -25,9 +25,12 @@ func TestPatternsMatchLikeGlobsWithoutRegardToCase(t *testing.T) {
 		pattern, text string
 		want          bool
 	}{
-		{"Dell Inc.", "DELL Inc. ", true}, {"Dell", "Dell Inc.", false}, {"Dell*", "Dell Inc.", true}, {"*", "", false}, {"*", "x", true},
-		{"R?40", "R740", true}, {"R?40", "R40", false}, {"*a*b*", "xxaxbx", true}, {"*a*b", "xbxa", false}, {"[x]", "[X]", true},
-		{"[x]", "x", false}, {`a\*`, "a*", true}, {`a\*`, "ab", false}, {"a/*", "a/b/c", true}, {"ü*", "ÜX", true}, {"**a", "a", true},
+		{"Dell Inc.", "DELL Inc. ", true}, {"Dell", "Dell Inc.", false}, {"Dell*", "Dell Inc.", true}, {"*", "", false},
+		{"*", "x", true},
+		{"R?40", "R740", true}, {"R?40", "R40", false}, {"*a*b*", "xxaxbx", true}, {"*a*b", "xbxa", false}, {"[x]", "[X]",
+			true},
+		{"[x]", "x", false}, {`a\*`, "a*", true}, {`a\*`, "ab", false}, {"a/*", "a/b/c", true}, {"ü*", "ÜX", true}, {"**a",
+			"a", true},
 	} {
 		require.Equal(t, c.want, pattern(t, c.pattern).Match(c.text), "%s on %q", c.pattern, c.text)
 	}
@@ -81,19 +84,22 @@ func TestTwoProfilesThatCannotMeetAreNoMistake(t *testing.T) {
 		a, b string
 		want bool // whether a machine could be matched by both
 	}{
-		"other product":                     {web, product, false},
-		"the same":                          {web, "{vendor: dell inc., product: r640}", true},
-		"a glob over it":                    {web, "{vendor: Dell*}", true},
-		"globs apart":                       {"{product: R6*}", "{product: R7*}", false},
-		"globs that meet":                   {"{product: 'R6*'}", "{product: '*40'}", true},
-		"other sites":                       {"{vendor: x, site: fra}", "{vendor: x, site: ber}", false},
-		"other racks":                       {"{vendor: x, rack: A*}", "{vendor: x, rack: B*}", false},
-		"different fields":                  {"{vendor: x}", "{rack: B1}", true},
-		"labels apart":                      {"{vendor: x, labels: {os: a}}", "{vendor: x, labels: {os: [b, c]}}", false},
-		"a label that the other lacks":      {"{vendor: x}", "{vendor: x, labels: {os: a}}", true},
-		"excepted by a label":               {"{vendor: x, except: [{labels: {os: a}}]}", "{vendor: x, labels: {os: a}}", false},
-		"excepted, with more than needed":   {"{vendor: x, except: [{vendor: x, labels: {os: 'a*'}}]}", "{vendor: x, labels: {os: [a1, a2]}}", false},
-		"excepted in part":                  {"{vendor: x, except: [{labels: {os: a}}]}", "{vendor: x, labels: {os: [a, b]}}", true},
+		"other product":                {web, product, false},
+		"the same":                     {web, "{vendor: dell inc., product: r640}", true},
+		"a glob over it":               {web, "{vendor: Dell*}", true},
+		"globs apart":                  {"{product: R6*}", "{product: R7*}", false},
+		"globs that meet":              {"{product: 'R6*'}", "{product: '*40'}", true},
+		"other sites":                  {"{vendor: x, site: fra}", "{vendor: x, site: ber}", false},
+		"other racks":                  {"{vendor: x, rack: A*}", "{vendor: x, rack: B*}", false},
+		"different fields":             {"{vendor: x}", "{rack: B1}", true},
+		"labels apart":                 {"{vendor: x, labels: {os: a}}", "{vendor: x, labels: {os: [b, c]}}", false},
+		"a label that the other lacks": {"{vendor: x}", "{vendor: x, labels: {os: a}}", true},
+		"excepted by a label": {"{vendor: x, except: [{labels: {os: a}}]}", "{vendor: x, labels: {os: a}}",
+			false},
+		"excepted, with more than needed": {"{vendor: x, except: [{vendor: x, labels: {os: 'a*'}}]}",
+			"{vendor: x, labels: {os: [a1, a2]}}", false},
+		"excepted in part": {"{vendor: x, except: [{labels: {os: a}}]}",
+			"{vendor: x, labels: {os: [a, b]}}", true},
 		"excepted on something else":        {"{vendor: x, except: [{rack: B1}]}", "{vendor: x, labels: {os: a}}", true},
 		"an alternative is excepted":        {"{product: [R640, R740], except: [{product: R640}]}", "{product: R640}", false},
 		"one without match is only by name": {"{vendor: x}", "", false},
@@ -137,7 +143,8 @@ os: debian
 os: debian
 `))
 	machine := &inventory.Machine{Serial: "ABC2", Name: "db1", Rack: "r2", Labels: map[string]string{"role": "db"}}
-	facts := &hw.Facts{System: hw.System{Vendor: "Dell Inc.", Product: "PowerEdge R740", SKU: "SKU=1;ModelName=PowerEdge R740"}, Board: hw.Board{Product: "06WXJT"}}
+	facts := &hw.Facts{System: hw.System{Vendor: "Dell Inc.", Product: "PowerEdge R740",
+		SKU: "SKU=1;ModelName=PowerEdge R740"}, Board: hw.Board{Product: "06WXJT"}}
 	s := Subject{Site: "fra", Machine: machine, Facts: facts}
 	p, err := repo.Match(s)
 	require.NoError(t, err)
@@ -164,7 +171,8 @@ os: debian
 	machine.Facts = nil
 
 	// Facts alone are enough.
-	p, err = repo.Match(Subject{Site: "fra", Facts: &hw.Facts{System: hw.System{Vendor: "Dell Inc.", Product: "PowerEdge R640"}}})
+	p, err = repo.Match(Subject{Site: "fra", Facts: &hw.Facts{System: hw.System{Vendor: "Dell Inc.",
+		Product: "PowerEdge R640"}}})
 	require.NoError(t, err)
 	require.Equal(t, "web", p.Name)
 
@@ -175,13 +183,16 @@ os: debian
 	require.ErrorAs(t, err, &none)
 	require.Equal(t, []NearProfile{
 		{"web", "profiles/web.yaml", []string{"product: want PowerEdge R6*, got PowerEdge R740"}},
-		{"other", "profiles/other.yaml", []string{"rack: want R1 or R2, got nothing, it is not known", "except[0]: labels.state is broken"}},
+		{"other", "profiles/other.yaml", []string{"rack: want R1 or R2, got nothing, it is not known",
+			"except[0]: labels.state is broken"}},
 	}, none.Near)
-	require.EqualError(t, err, "no profile is for machine ABC2 (Dell Inc. PowerEdge R740) at site fra; not web: product: want PowerEdge R6*, got "+
-		"PowerEdge R740; not other: rack: want R1 or R2, got nothing, it is not known, except[0]: labels.state is broken")
+	require.EqualError(t, err,
+		"no profile is for machine ABC2 (Dell Inc. PowerEdge R740) at site fra; not web: product: want PowerEdge R6*, got "+
+			"PowerEdge R740; not other: rack: want R1 or R2, got nothing, it is not known, except[0]: labels.state is broken")
 
 	_, err = repo.Match(Subject{Machine: &inventory.Machine{Serial: "X"}})
-	require.EqualError(t, err, "no profile is for machine X (vendor not known, product not known); none is near: write one that matches this hardware")
+	require.EqualError(t, err,
+		"no profile is for machine X (vendor not known, product not known); none is near: write one that matches this hardware")
 
 	// By name: the conditions must hold all the same, and one without conditions is for any machine.
 	s.Profile = "byname"
@@ -206,6 +217,7 @@ func TestAnAmbiguousMachineGetsNoProfile(t *testing.T) {
 	var several *AmbiguousError
 	require.ErrorAs(t, err, &several)
 	require.Len(t, several.Profiles, 2)
-	require.EqualError(t, err, "machine ABC1 is matched by profiles/other.yaml and profiles/web.yaml; want exactly one: make their conditions "+
-		"exclude each other, or ask for one by name")
+	require.EqualError(t, err,
+		"machine ABC1 is matched by profiles/other.yaml and profiles/web.yaml; want exactly one: make their conditions "+
+			"exclude each other, or ask for one by name")
 }

@@ -71,7 +71,8 @@ func (p Pattern) Match(text string) bool {
 		return false
 	}
 	// Most patterns differ in the first letter already.
-	if first, _ := utf8.DecodeRuneInString(text); len(p.parts) == 0 || p.parts[0] >= 0 && p.parts[0] != unicode.ToLower(first) {
+	if first, _ := utf8.DecodeRuneInString(text); len(p.parts) == 0 || p.parts[0] >= 0 &&
+		p.parts[0] != unicode.ToLower(first) {
 		return false
 	}
 	value := []rune(strings.Map(unicode.ToLower, text))

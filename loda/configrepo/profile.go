@@ -107,7 +107,8 @@ type modelRef struct {
 func (m *modelRef) UnmarshalText(text []byte) error {
 	m.file = string(text)
 	if !strings.HasPrefix(m.file, "models/") {
-		return fmt.Errorf("%q is not the path of a file in models/; want one such as models/r740.yaml, or the model itself", m.file)
+		return fmt.Errorf("%q is not the path of a file in models/; want one such as models/r740.yaml, or the model "+
+			"itself", m.file)
 	}
 	return nil
 }
@@ -183,7 +184,8 @@ func (r *loader) profile(p *ProfileFile) {
 
 // settings are what the profile takes over as it is; loda knows what is right for them.
 func (r *loader) settings(p *ProfileFile) {
-	check := loda.Profile{Name: p.Name, Image: "image", Boot: p.yaml.Boot, SSHKeys: p.yaml.SSHKeys, KernelArgs: p.yaml.KernelArgs}
+	check := loda.Profile{Name: p.Name, Image: "image", Boot: p.yaml.Boot, SSHKeys: p.yaml.SSHKeys,
+		KernelArgs: p.yaml.KernelArgs}
 	err := check.Validate()
 	if inner := errors.Unwrap(err); inner != nil {
 		err = inner
@@ -202,8 +204,9 @@ func (r *loader) settings(p *ProfileFile) {
 		case ok && p.doc.Has(field):
 			r.errs = append(r.errs, p.doc.Errorf(field, "%s", strings.TrimPrefix(rest, "seed: ")))
 		case ok && strings.HasPrefix(field, "name "):
-			r.errs = append(r.errs, strictyaml.Error{File: p.File, Message: "is not the name of a profile; want up to 63 letters, digits, dots, " +
-				"dashes and underscores before .yaml"})
+			r.errs = append(r.errs, strictyaml.Error{File: p.File,
+				Message: "is not the name of a profile; want up to 63 letters, digits, dots, " +
+					"dashes and underscores before .yaml"})
 		default:
 			r.errs = append(r.errs, p.doc.Errorf("", "%v", err))
 		}
@@ -257,8 +260,9 @@ func (r *loader) step(p *ProfileFile, i int) step {
 	for _, name := range slices.Sorted(maps.Keys(y.Env)) {
 		key := strictyaml.Join(at+".env", name)
 		if !envName.MatchString(name) || strings.HasPrefix(name, "LODA_") {
-			r.errs = append(r.errs, p.doc.KeyErrorf(key, "is not a name for a variable of the environment; want letters, digits and "+
-				"underscores, and not LODA_ at the beginning"))
+			r.errs = append(r.errs, p.doc.KeyErrorf(key,
+				"is not a name for a variable of the environment; want letters, digits and "+
+					"underscores, and not LODA_ at the beginning"))
 		}
 		s.env[name] = r.inline(p.doc, key, y.Env[name])
 	}
@@ -273,7 +277,8 @@ func (r *loader) checkSites(p *ProfileFile) {
 	for i, pattern := range p.Match.Site {
 		if !slices.ContainsFunc(keys(r.sites), pattern.Match) {
 			at := fmt.Sprintf("match.site[%d]", i)
-			r.errs = append(r.errs, p.doc.Errorf(at, "%s matches no file of sites/; %s", pattern, strictyaml.Suggest(pattern.String(), keys(r.sites))))
+			r.errs = append(r.errs, p.doc.Errorf(at, "%s matches no file of sites/; %s", pattern,
+				strictyaml.Suggest(pattern.String(), keys(r.sites))))
 		}
 	}
 }

@@ -40,7 +40,8 @@ func (e *RenderError) Error() string {
 	for i, one := range e.Errors {
 		texts[i] = one.Error()
 	}
-	return fmt.Sprintf("render profile %s for machine %s: %s", e.Profile, cmp.Or(e.Machine, "without serial number"), strings.Join(texts, "; "))
+	return fmt.Sprintf("render profile %s for machine %s: %s", e.Profile, cmp.Or(e.Machine, "without serial number"),
+		strings.Join(texts, "; "))
 }
 
 // Render finds the profile of a machine and returns everything that the machine gets, with all templates rendered. The
@@ -87,7 +88,8 @@ func (x *rendering) prepare() {
 	}
 	name := loda.HostnameOf(m)
 	hostname, _, _ := strings.Cut(name, ".")
-	machine := map[string]any{"serial": string(m.Serial), "name": name, "hostname": hostname, "address": "", "rack": m.Rack,
+	machine := map[string]any{"serial": string(m.Serial), "name": name, "hostname": hostname, "address": "",
+		"rack":   m.Rack,
 		"vendor": printable(s.value("vendor")), "product": printable(s.value("product")), "uuid": printable(m.UUID)}
 	if m.Address.IsValid() {
 		machine["address"] = m.Address.String()
@@ -141,7 +143,8 @@ func (x *rendering) disk() {
 		x.bad("its templates use .disk: %v", err)
 		return
 	}
-	values := map[string]any{"serial": printable(d.Serial), "wwn": printable(d.WWN), "path": printable(d.Path), "by_path": "", "bytes": d.Bytes}
+	values := map[string]any{"serial": printable(d.Serial), "wwn": printable(d.WWN), "path": printable(d.Path),
+		"by_path": "", "bytes": d.Bytes}
 	if d.Path != "" {
 		values["by_path"] = "/dev/disk/by-path/" + printable(d.Path)
 	}
@@ -263,8 +266,8 @@ func chained(c byte) bool {
 	return c == '_' || c == '$' || c == '.' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }
 
-// failed says where a template failed. text/template counts columns from 0 and in bytes, and names the second field of a
-// chain.
+// failed says where a template failed. text/template counts columns from 0 and in bytes, and names the second field of
+// a chain.
 func (r *Repo) failed(s *source, err error) strictyaml.Error {
 	m := executing.FindStringSubmatch(err.Error())
 	if m == nil || r.sources[m[1]] == nil {
@@ -274,13 +277,15 @@ func (r *Repo) failed(s *source, err error) strictyaml.Error {
 	column, _ := strconv.Atoi(m[3])
 	at := r.sources[m[1]]
 	offset := at.lines[min(max(line-1, 0), len(at.lines)-1)] + column
-	for offset = min(offset, len(at.text)); offset > 0 && offset < len(at.text) && at.text[offset] == '.' && chained(at.text[offset-1]); {
+	for offset = min(offset, len(at.text)); offset > 0 && offset < len(at.text) && at.text[offset] == '.' &&
+		chained(at.text[offset-1]); {
 		for offset--; offset > 0 && at.text[offset] != '.' && chained(at.text[offset-1]); offset-- {
 		}
 	}
 	message := strings.ReplaceAll(m[4], "\n", "; ")
 	if key, ok := strings.CutPrefix(message, "map has no entry for key "); ok {
-		message = fmt.Sprintf("%s has no value for this machine; want a label of that name on it, or get in the template for a label that may be missing", key)
+		message = fmt.Sprintf("%s has no value for this machine; want a label of that name on it, or get in the "+
+			"template for a label that may be missing", key)
 	}
 	e := at.errorf(parse.Pos(offset), "%s", message)
 	return e

@@ -70,12 +70,14 @@ answers: {preseed.cfg: templates/preseed.cfg.tmpl}
 	m.Labels = map[string]string{"d": "3", "e": "p, q,", "f": "true", "i": "db1", "unrelated": "x"}
 	p, err := repo.Render(Subject{Site: "fra", Machine: m})
 	require.NoError(t, err)
-	require.Equal(t, "default site profile 3 p,q true 1536MiB 1536 10.1.2.3/20 255.255.240.0 db1\n", p.Installer.Answers["preseed.cfg"])
+	require.Equal(t, "default site profile 3 p,q true 1536MiB 1536 10.1.2.3/20 255.255.240.0 db1\n",
+		p.Installer.Answers["preseed.cfg"])
 
 	m.Labels = map[string]string{"i": "db1"}
 	p, err = repo.Render(Subject{Site: "ber", Machine: m})
 	require.NoError(t, err)
-	require.Equal(t, "default default profile 2 y false 1536MiB 1536 10.1.2.3/20 255.255.240.0 db1\n", p.Installer.Answers["preseed.cfg"])
+	require.Equal(t, "default default profile 2 y false 1536MiB 1536 10.1.2.3/20 255.255.240.0 db1\n",
+		p.Installer.Answers["preseed.cfg"])
 
 	for label, want := range map[[2]string]string{
 		{"d", "x"}:           `label d, a variable of type int: "x" is not a whole number`,
@@ -96,7 +98,8 @@ answers: {preseed.cfg: templates/preseed.cfg.tmpl}
 	}
 	m.Labels = nil
 	_, err = repo.Render(Subject{Site: "fra", Machine: m})
-	require.ErrorContains(t, err, `render profile web for machine ABC1: templates/preseed.cfg.tmpl:1:131: "i" has no value for this machine`)
+	require.ErrorContains(t, err,
+		`render profile web for machine ABC1: templates/preseed.cfg.tmpl:1:131: "i" has no value for this machine`)
 	_, err = repo.Render(Subject{Site: "nrt", Machine: m})
 	require.ErrorContains(t, err, "there is no sites/nrt.yaml; want ber or fra")
 }
@@ -105,8 +108,10 @@ func TestWhatTemplatesAreGiven(t *testing.T) {
 	m := dell()
 	m.MACs, m.Rack, m.UUID = []inventory.MAC{"52:54:00:00:00:01", "52:54:00:00:00:02"}, "R1", "4c4f"
 	m.Labels = map[string]string{"b": "2", "a": "1"}
-	facts := &hw.Facts{System: hw.System{Vendor: "Dell Inc.\n", Product: "PowerEdge\x1b R640"}, Disks: []hw.Disk{{Name: "sda", Kind: hw.PhysicalDisk,
-		Serial: "S1", WWN: "naa.5", Path: "pci-0000:00:1f.2-ata-1", Bytes: 480e9, Medium: hw.SSD, ReadOnly: new(bool), Removable: new(bool)}}}
+	facts := &hw.Facts{System: hw.System{Vendor: "Dell Inc.\n", Product: "PowerEdge\x1b R640"},
+		Disks: []hw.Disk{{Name: "sda", Kind: hw.PhysicalDisk,
+			Serial: "S1", WWN: "naa.5", Path: "pci-0000:00:1f.2-ata-1", Bytes: 480e9, Medium: hw.SSD, ReadOnly: new(bool),
+			Removable: new(bool)}}}
 	s := Subject{Site: "fra", Machine: m, Facts: facts}
 	for template, want := range map[string]string{
 		`{{ .machine.serial }} {{ .machine.name }} {{ .machine.hostname }} {{ .machine.rack }} {{ .machine.uuid }}`:                                     "ABC1 web1.example.org web1 R1 4c4f",
@@ -163,7 +168,8 @@ func TestWhatCannotBeRenderedIsSaidWithItsPlace(t *testing.T) {
 		_, err := answer(t, template, Subject{Site: "fra", Machine: m})
 		require.ErrorContains(t, err, want, template)
 	}
-	_, err := answer(t, `{{ .disk.serial }}`, Subject{Site: "fra", Machine: m, Facts: &hw.Facts{System: hw.System{Vendor: "Dell Inc.", Product: "PowerEdge R640"}}})
+	_, err := answer(t, `{{ .disk.serial }}`, Subject{Site: "fra", Machine: m,
+		Facts: &hw.Facts{System: hw.System{Vendor: "Dell Inc.", Product: "PowerEdge R640"}}})
 	require.ErrorContains(t, err, "its templates use .disk: choose disk: the machine shows no disk at all")
 	for field, change := range map[string]func(*inventory.Machine){
 		"machine.rack": func(m *inventory.Machine) { m.Rack = "@@loda.secret:root_hash@@" },
@@ -213,9 +219,11 @@ func TestATemplateThatDoesTooMuchIsStopped(t *testing.T) {
 	for name, c := range map[string]struct{ template, want string }{
 		"loops that print nothing": {loops + ends, "the template takes more than 1000000 steps; its loops are too long"},
 		"loops that print":         {loops + "0123456789" + ends, "the result has more than 1048576 bytes"},
-		"a text that doubles":      {`{{ $x := "0123456789" }}` + strings.Repeat(`{{ $x = printf "%s%s" $x $x }}`, 40), "the text could have more than 1048576 bytes"},
-		"a text that is replaced":  {`{{ $x := "aaaaaaaaaa" }}` + strings.Repeat(`{{ $x = replace "a" "aaaaaaaaaa" $x }}`, 12), "the text would have more than 1048576 bytes"},
-		"a list that is split":     {`{{ $x := "aaaaaaaaaa" }}{{ $x = replace "a" "aaaaaaaaaaaaaaaaaaaa" $x }}{{ $x = replace "a" "aaaaaaaaaaaaaaaaaaaa" $x }}{{ len (split "" $x) }}`, "the list would have more than 1000 elements"},
+		"a text that doubles": {`{{ $x := "0123456789" }}` + strings.Repeat(`{{ $x = printf "%s%s" $x $x }}`, 40),
+			"the text could have more than 1048576 bytes"},
+		"a text that is replaced": {`{{ $x := "aaaaaaaaaa" }}` + strings.Repeat(`{{ $x = replace "a" "aaaaaaaaaa" $x }}`,
+			12), "the text would have more than 1048576 bytes"},
+		"a list that is split": {`{{ $x := "aaaaaaaaaa" }}{{ $x = replace "a" "aaaaaaaaaaaaaaaaaaaa" $x }}{{ $x = replace "a" "aaaaaaaaaaaaaaaaaaaa" $x }}{{ len (split "" $x) }}`, "the list would have more than 1000 elements"},
 	} {
 		begin := time.Now()
 		_, err := answer(t, c.template, Subject{Site: "fra", Machine: m})
@@ -269,31 +277,37 @@ func TestRenderedProfilesShareNothingThatCanBeChanged(t *testing.T) {
 	repo := load(t, small)
 	p, err := repo.Render(Subject{Site: "fra", Machine: dell()})
 	require.NoError(t, err)
-	p.Steps[0].Env["NTP"], p.Steps[0].ExitCodes[0], p.Steps[0].Interpreter[0], p.Installer.Answers["preseed.cfg"] = "x", 5, "x", "x"
+	p.Steps[0].Env["NTP"], p.Steps[0].ExitCodes[0], p.Steps[0].Interpreter[0], p.Installer.Answers["preseed.cfg"] = "x",
+		5, "x", "x"
 	again, err := repo.Render(Subject{Site: "fra", Machine: dell()})
 	require.NoError(t, err)
-	require.Equal(t, []loda.Step{{Name: "settings", File: "scripts/settings.sh", Script: "#!/bin/sh\necho \"$NTP\"\n", Interpreter: []string{"/bin/sh"},
-		Timeout: 10 * time.Minute, Env: map[string]string{"NTP": "10.0.0.1"}, ExitCodes: []int{0}}}, again.Steps)
+	require.Equal(t, []loda.Step{{Name: "settings", File: "scripts/settings.sh", Script: "#!/bin/sh\necho \"$NTP\"\n",
+		Interpreter: []string{"/bin/sh"},
+		Timeout:     10 * time.Minute, Env: map[string]string{"NTP": "10.0.0.1"}, ExitCodes: []int{0}}}, again.Steps)
 }
 
 func TestUserDataIsForImages(t *testing.T) {
-	image := "-- os/debian.yaml --\nkind: image\nimage: debian-12\nsha256: " + sha + "\n-- profiles/web.yaml --\nmatch: {vendor: Dell Inc.}\nos: debian\nboot: kexec\n" +
+	image := "-- os/debian.yaml --\nkind: image\nimage: debian-12\nsha256: " +
+		sha + "\n-- profiles/web.yaml --\nmatch: {vendor: Dell Inc.}\nos: debian\nboot: kexec\n" +
 		"ssh_keys: [ssh-ed25519 AAAA me]\nkernel_args: [quiet]\n"
 	repo := load(t, with(small, image+"user_data: |\n  #cloud-config\n  ntp: {servers: [{{ toJson .vars.ntp }}]}\n"))
 	repo.Revision = "abc"
 	p, err := repo.Render(Subject{Site: "fra", Machine: dell()})
 	require.NoError(t, err)
-	require.Equal(t, &loda.Profile{Name: "web", Revision: "abc", Image: "debian-12", ImageSHA256: sha, Boot: "kexec", SSHKeys: []string{"ssh-ed25519 AAAA me"},
+	require.Equal(t, &loda.Profile{Name: "web", Revision: "abc", Image: "debian-12", ImageSHA256: sha, Boot: "kexec",
+		SSHKeys:    []string{"ssh-ed25519 AAAA me"},
 		KernelArgs: []string{"quiet"}, UserData: "#cloud-config\nntp: {servers: [\"10.0.0.1\"]}\n"}, p)
 
 	repo = load(t, with(small, image+"user_data: |\n  hostname: {{ .machine.name }}\n"))
 	_, err = repo.Render(Subject{Site: "fra", Machine: dell()})
-	require.ErrorContains(t, err, "profiles/web.yaml:7:3: user_data: ssh_keys, user_data: seed: user data must start with one of #cloud-config")
+	require.ErrorContains(t, err,
+		"profiles/web.yaml:7:3: user_data: ssh_keys, user_data: seed: user data must start with one of #cloud-config")
 
 	// The place within a text in a YAML file is that in the file.
 	_, errs := Load(with(small, image+"user_data: |\n  #cloud-config\n\n  ntp: {{ .vars.npt }}\n"))
 	require.Len(t, errs, 1)
-	require.Equal(t, "profiles/web.yaml:9:11: user_data: variable npt is not declared in vars/; did you mean ntp?", errs[0].Error())
+	require.Equal(t, "profiles/web.yaml:9:11: user_data: variable npt is not declared in vars/; did you mean ntp?",
+		errs[0].Error())
 }
 
 func TestLinksMustStayInTheRepository(t *testing.T) {

@@ -79,8 +79,10 @@ type loader struct {
 // Load reads a repository and checks all of it. Where there is any error, there is no Repo: half a repository would
 // install something else than what was written. The errors are sorted by file, line and column.
 func Load(fsys fs.FS) (*Repo, []strictyaml.Error) {
-	r := &loader{tree: readTree(fsys), variables: map[string]*Variable{}, sites: map[string]*siteFile{}, systems: map[string]*osFile{},
-		models: map[string]*hw.Model{}, profiles: map[string]*ProfileFile{}, sources: map[string]*source{}, used: map[string]bool{}}
+	r := &loader{tree: readTree(fsys), variables: map[string]*Variable{}, sites: map[string]*siteFile{},
+		systems: map[string]*osFile{},
+		models:  map[string]*hw.Model{}, profiles: map[string]*ProfileFile{}, sources: map[string]*source{},
+		used: map[string]bool{}}
 	r.errs = r.tree.errs
 	r.parse()
 
@@ -97,7 +99,8 @@ func Load(fsys fs.FS) (*Repo, []strictyaml.Error) {
 		sorted = append(sorted, r.profiles[name])
 	}
 	if len(sorted) == 0 && len(r.errs) == 0 {
-		r.errs = append(r.errs, strictyaml.Error{File: "profiles", Message: "the repository has no profile; want at least one file profiles/NAME.yaml"})
+		r.errs = append(r.errs, strictyaml.Error{File: "profiles",
+			Message: "the repository has no profile; want at least one file profiles/NAME.yaml"})
 	}
 	r.checkTemplates()
 	r.checkOverlaps(sorted)
@@ -109,7 +112,8 @@ func Load(fsys fs.FS) (*Repo, []strictyaml.Error) {
 		return nil, errs
 	}
 
-	repo := &Repo{profiles: r.profiles, sorted: sorted, sites: r.sites, variables: r.variables, sources: r.sources, warnings: r.unused()}
+	repo := &Repo{profiles: r.profiles, sorted: sorted, sites: r.sites, variables: r.variables, sources: r.sources,
+		warnings: r.unused()}
 	repo.set = template.New("").Option("missingkey=error").Funcs(funcMap())
 	for name, s := range r.sources {
 		s.count()
@@ -242,7 +246,8 @@ func (r *loader) parse() {
 				v = &Variable{} // what could not be decoded is reported
 			}
 			if other, again := r.variables[name]; again {
-				r.errs = append(r.errs, d.doc.KeyErrorf(strictyaml.Join("", name), "is declared in %s too; want it once", other.file))
+				r.errs = append(r.errs, d.doc.KeyErrorf(strictyaml.Join("", name), "is declared in %s too; want it once",
+					other.file))
 				continue
 			}
 			r.errs = append(r.errs, v.declare(d.doc, name)...)
@@ -261,7 +266,8 @@ func (r *loader) checkTemplates() {
 	errs, cyclic := cycles(r.sources)
 	r.errs = append(r.errs, errs...)
 	r.root, r.installer = roots(r.variables)
-	c := &checker{sources: r.sources, cyclic: cyclic, exists: r.tree.has, vars: r.root.fields["vars"], done: map[string]bool{}}
+	c := &checker{sources: r.sources, cyclic: cyclic, exists: r.tree.has, vars: r.root.fields["vars"],
+		done: map[string]bool{}}
 	check := func(s *source, dot *vtype) {
 		if s != nil {
 			c.template(s, dot)
@@ -298,8 +304,9 @@ func (r *loader) checkOverlaps(sorted []*ProfileFile) {
 			}
 			for _, pair := range [][2]*ProfileFile{{p, q}, {q, p}} {
 				at := pair[1].doc.KeyAt("match")
-				r.errs = append(r.errs, pair[0].doc.KeyErrorf("match", "a machine can be matched by %s:%d too; want conditions that exclude each other: "+
-					"a label, a site, or the other's machines below except", pair[1].File, at.Line))
+				r.errs = append(r.errs, pair[0].doc.KeyErrorf("match",
+					"a machine can be matched by %s:%d too; want conditions that exclude each other: "+
+						"a label, a site, or the other's machines below except", pair[1].File, at.Line))
 			}
 			if len(r.errs) > 4*maxErrors {
 				return
@@ -340,7 +347,8 @@ func (r *loader) checkValues(sorted []*ProfileFile) {
 			}
 			for name, u := range p.needs.uses {
 				v := r.variables[name]
-				if v == nil || v.Type == "secret" || v.PerMachine || v.Default != nil || has(p.yaml.Vars, name) || has(given, name) {
+				if v == nil || v.Type == "secret" || v.PerMachine || v.Default != nil || has(p.yaml.Vars, name) || has(given,
+					name) {
 					continue
 				}
 				if f := r.sites[site]; f != nil && has(f.yaml.Vars, name) {
@@ -360,8 +368,9 @@ func (r *loader) checkValues(sorted []*ProfileFile) {
 	for u, names := range lacking {
 		for name, where := range names {
 			v := r.variables[name]
-			r.errs = append(r.errs, u.s.errorf(u.pos, "variable %s has no value for %s; want one in the site, in the profile, as default in %s, or "+
-				"per_machine: true there for one that each machine's label brings", name, some(where), v.file))
+			r.errs = append(r.errs, u.s.errorf(u.pos,
+				"variable %s has no value for %s; want one in the site, in the profile, as default in %s, or "+
+					"per_machine: true there for one that each machine's label brings", name, some(where), v.file))
 		}
 	}
 }
@@ -412,7 +421,8 @@ func (r *loader) unused() []strictyaml.Error {
 	for name, v := range r.variables {
 		if !variables[name] {
 			at := v.at
-			all = append(all, strictyaml.Error{File: v.file, Line: at.Line, Column: at.Column, Path: name, Message: "the variable is used by nothing"})
+			all = append(all, strictyaml.Error{File: v.file, Line: at.Line, Column: at.Column, Path: name,
+				Message: "the variable is used by nothing"})
 		}
 	}
 	return strictyaml.Sort(all)

@@ -66,7 +66,8 @@ func (r *loader) system(s *osFile) {
 		}
 		switch {
 		case value == "":
-			missing(at, "sha256", "the SHA-256 of the file, 64 hexadecimal digits: nothing is installed whose digest is not pinned")
+			missing(at, "sha256",
+				"the SHA-256 of the file, 64 hexadecimal digits: nothing is installed whose digest is not pinned")
 		case !digest.MatchString(value):
 			bad(key, "is not a SHA-256; want 64 hexadecimal digits in small letters")
 		}
@@ -113,7 +114,8 @@ func (r *loader) system(s *osFile) {
 		for _, name := range slices.Sorted(maps.Keys(y.Answers)) {
 			at := strictyaml.Join("answers", name)
 			if !answerName.MatchString(name) {
-				r.errs = append(r.errs, doc.KeyErrorf(at, "is not a name that an installer could fetch; want letters, digits, dots, dashes and underscores"))
+				r.errs = append(r.errs, doc.KeyErrorf(at,
+					"is not a name that an installer could fetch; want letters, digits, dots, dashes and underscores"))
 			}
 			s.answers[name] = r.file(doc, at, y.Answers[name])
 		}
@@ -128,7 +130,8 @@ func (r *loader) system(s *osFile) {
 }
 
 // bootValues are what templates of an installer find below .boot.
-var bootValues = map[string]loda.Late{"server": loda.LateServer, "answers": loda.LateAnswers, "report": loda.LateReport, "mac": loda.LateMAC}
+var bootValues = map[string]loda.Late{"server": loda.LateServer, "answers": loda.LateAnswers,
+	"report": loda.LateReport, "mac": loda.LateMAC}
 
 // inline is a template in a field of a YAML file.
 func (r *loader) inline(doc *strictyaml.Document, at, text string) *source {

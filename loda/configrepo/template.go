@@ -36,7 +36,8 @@ type source struct {
 }
 
 func newSource(name, file, text string) *source {
-	s := &source{name: name, file: file, text: text, includes: map[string]parse.Pos{}, uses: map[string]parse.Pos{}, late: map[string]bool{}}
+	s := &source{name: name, file: file, text: text, includes: map[string]parse.Pos{}, uses: map[string]parse.Pos{},
+		late: map[string]bool{}}
 	s.lines = []int{0}
 	for i := range len(text) {
 		if text[i] == '\n' {
@@ -83,11 +84,13 @@ var (
 // quotes, or of the last action in the line.
 func (s *source) parse() []strictyaml.Error {
 	if i := strings.Index(s.text, placeholderSay); i >= 0 {
-		return []strictyaml.Error{s.errorf(parse.Pos(i), "contains %s, which is kept for what is filled in later; write {{ .vars.NAME }} for a secret", placeholderSay)}
+		return []strictyaml.Error{s.errorf(parse.Pos(i),
+			"contains %s, which is kept for what is filled in later; write {{ .vars.NAME }} for a secret", placeholderSay)}
 	}
 	if at := definitions.FindStringIndex(s.text); at != nil {
-		return []strictyaml.Error{s.errorf(parse.Pos(at[0]), "templates cannot be defined within a file; put it into a file of its own and "+
-			`include it: {{ template "templates/NAME.tmpl" . }}`)}
+		return []strictyaml.Error{s.errorf(parse.Pos(at[0]),
+			"templates cannot be defined within a file; put it into a file of its own and "+
+				`include it: {{ template "templates/NAME.tmpl" . }}`)}
 	}
 	t := parse.New(s.name)
 	t.Mode = parse.SkipFuncCheck
@@ -238,7 +241,8 @@ func cycles(sources map[string]*source) (errs []strictyaml.Error, inCycle map[st
 				for _, c := range circle {
 					inCycle[c] = true
 				}
-				errs = append(errs, s.errorf(s.includes[next], "the templates include each other in a circle: %s", strings.Join(append(slices.Clone(circle), next), " → ")))
+				errs = append(errs, s.errorf(s.includes[next], "the templates include each other in a circle: %s",
+					strings.Join(append(slices.Clone(circle), next), " → ")))
 			}
 		}
 		path = path[:len(path)-1]

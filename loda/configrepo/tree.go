@@ -33,7 +33,8 @@ var folders = map[string]struct {
 }
 
 // ignored are names that belong to people and their tools.
-var ignored = regexp.MustCompile(`(?i)^(\..*|README.*|LICEN[CS]E.*|COPYING.*|CHANGELOG.*|CONTRIBUTING.*|CODEOWNERS|Makefile)$`)
+var ignored = regexp.MustCompile(
+	`(?i)^(\..*|README.*|LICEN[CS]E.*|COPYING.*|CHANGELOG.*|CONTRIBUTING.*|CODEOWNERS|Makefile)$`)
 
 // A file name ends up in messages, in templates and in other files.
 var fileName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._+@-]*$`)
@@ -208,8 +209,9 @@ func (t *tree) read(name, file string) {
 			t.bad(name, "the files of the repository up to this one have more than %d bytes", maxTotal)
 		}
 	case bytes.HasPrefix(text, lfsPointer):
-		t.errs = append(t.errs, strictyaml.Error{File: name, Line: 1, Column: 1, Message: "is a pointer of Git LFS, not the file; LFS is not supported: " +
-			"commit the text itself, or put large files among the site's artifacts"})
+		t.errs = append(t.errs, strictyaml.Error{File: name, Line: 1, Column: 1,
+			Message: "is a pointer of Git LFS, not the file; LFS is not supported: " +
+				"commit the text itself, or put large files among the site's artifacts"})
 	default:
 		if errs := strictyaml.CheckText(name, text); len(errs) > 0 {
 			t.errs = append(t.errs, errs...)

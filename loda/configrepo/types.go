@@ -42,7 +42,8 @@ var (
 	tList     = &vtype{kind: list}
 	tLabels   = &vtype{kind: labels, name: "machine.labels"}
 	tNothing  = &vtype{kind: nothing}
-	kindNames = map[kind]string{text: "a text", integer: "a number", boolean: "true or false", bytesize: "a size", list: "a list",
+	kindNames = map[kind]string{text: "a text", integer: "a number", boolean: "true or false", bytesize: "a size",
+		list:   "a list",
 		labels: "labels", record: "a group of values", late: "a value that is filled in later", nothing: "nothing"}
 )
 

@@ -57,7 +57,8 @@ func (v *Variable) declare(doc *strictyaml.Document, name string) (errs []strict
 		errs = append(errs, doc.Errorf(strictyaml.Join(name, key), format, args...))
 	}
 	if !variableName.MatchString(name) {
-		errs = append(errs, doc.KeyErrorf(name, "is not the name of a variable; want small letters, digits and underscores, a letter first"))
+		errs = append(errs, doc.KeyErrorf(name,
+			"is not the name of a variable; want small letters, digits and underscores, a letter first"))
 	}
 	if v.Type == "" {
 		errs = append(errs, doc.KeyErrorf(name, "has no type; want one of %s", strings.Join(variableTypes, ", ")))
@@ -277,7 +278,8 @@ func (r *loader) values(doc *strictyaml.Document, path string, raw map[string]an
 		at := strictyaml.Join(path, name)
 		v, ok := r.variables[name]
 		if !ok {
-			r.errs = append(r.errs, doc.KeyErrorf(at, "variable %s is not declared in vars/; %s", name, strictyaml.Suggest(name, keys(r.variables))))
+			r.errs = append(r.errs, doc.KeyErrorf(at, "variable %s is not declared in vars/; %s", name,
+				strictyaml.Suggest(name, keys(r.variables))))
 			continue
 		}
 		p, err := v.parse(value)

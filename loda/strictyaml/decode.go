@@ -41,7 +41,8 @@ type decoder struct {
 
 func (d *decoder) report(at Position, path, format string, args ...any) {
 	if len(d.errs) < maxErrors {
-		d.errs = append(d.errs, Error{File: d.doc.File, Line: at.Line, Column: at.Column, Path: path, Message: fmt.Sprintf(format, args...)})
+		d.errs = append(d.errs, Error{File: d.doc.File, Line: at.Line, Column: at.Column, Path: path,
+			Message: fmt.Sprintf(format, args...)})
 	}
 }
 

@@ -24,6 +24,6 @@
 // Unknown and duplicate keys, keys without a value, numbers and booleans where a text is wanted (quotes make a text of
 // them), numbers that are not plain decimals (012, 0x10 and 1_000 mean different things to different parsers), tags,
 // anchors, aliases, merge keys, several documents in a file, texts that are not UTF-8, byte order marks, carriage
-// returns, files over [MaxSize], nesting over [MaxDepth]. Aliases are refused for a reason: a kilobyte of them can
-// stand for gigabytes, and a reviewer does not see what they stand for.
+// returns, files over [MaxSize] or [MaxLines], nesting over [MaxDepth]. Aliases are refused for a reason: a kilobyte
+// of them can stand for gigabytes, and a reviewer does not see what they stand for.
 package strictyaml

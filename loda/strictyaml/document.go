@@ -15,7 +15,10 @@ import (
 
 const (
 	// MaxSize of a file, in bytes.
-	MaxSize = 1 << 20
+	MaxSize = 256 << 10
+	// MaxLines of a file. goccy/go-yaml 1.19 takes time with the square of the entries: this is a second at worst, while a
+	// megabyte of `a: |` takes minutes.
+	MaxLines = 10_000
 	// MaxDepth of nesting.
 	MaxDepth = 64
 	// maxLine keeps the parser, which recurses, from what can be nested within a line.
@@ -68,7 +71,12 @@ func Parse(file string, text []byte) (doc *Document, errs []Error) {
 	if errs := CheckText(file, text); len(errs) > 0 {
 		return nil, errs
 	}
-	for i, line := range strings.Split(string(text), "\n") {
+	lines := strings.Split(string(text), "\n")
+	if len(lines) > MaxLines+1 {
+		return nil, []Error{{File: file, Line: MaxLines + 1, Column: 1, Message: fmt.Sprintf("has more than %d lines",
+			MaxLines)}}
+	}
+	for i, line := range lines {
 		if len(line) > maxLine {
 			return nil, []Error{{File: file, Line: i + 1, Column: maxLine,
 				Message: fmt.Sprintf("the line has %d bytes; want at most %d", len(line), maxLine)}}
@@ -96,7 +104,8 @@ func Parse(file string, text []byte) (doc *Document, errs []Error) {
 		}
 		if d.body != nil {
 			at := start(part.Body)
-			return nil, []Error{{File: file, Line: at.Line, Column: at.Column, Message: "a second document begins; want one in a file"}}
+			return nil, []Error{{File: file, Line: at.Line, Column: at.Column,
+				Message: "a second document begins; want one in a file"}}
 		}
 		d.body = part.Body
 	}
@@ -123,7 +132,8 @@ func tooDeep(tokens token.Tokens) *Error {
 			onLine++
 		}
 		if flow > MaxDepth || onLine > MaxDepth {
-			return &Error{Line: t.Position.Line, Column: t.Position.Column, Message: fmt.Sprintf("is nested more than %d levels deep", MaxDepth)}
+			return &Error{Line: t.Position.Line, Column: t.Position.Column,
+				Message: fmt.Sprintf("is nested more than %d levels deep", MaxDepth)}
 		}
 	}
 	return nil

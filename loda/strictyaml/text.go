@@ -23,7 +23,8 @@ func CheckText(file string, text []byte) []Error {
 		case r == utf8.RuneError && n <= 1:
 			bad = fmt.Sprintf("byte 0x%02x is not UTF-8; save the file as UTF-8", text[i])
 		case r == '\r' && i+1 < len(text) && text[i+1] == '\n':
-			bad = "the line ends in a carriage return (CRLF); want a line feed alone: dos2unix, or `* text eol=lf` in .gitattributes"
+			bad = "the line ends in a carriage return (CRLF); want a line feed alone: dos2unix, or " +
+				"`* text eol=lf` in .gitattributes"
 		case r < ' ' && r != '\n' && r != '\t', r == 0x7f:
 			bad = fmt.Sprintf("control character 0x%02x", r)
 		}
