@@ -7,10 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/goccy/go-yaml"
 	"github.com/stretchr/testify/require"
 )
 
@@ -269,6 +271,32 @@ func TestNotesTellWhatIsNotInTheModelAndWhatIsIll(t *testing.T) {
 	}, GenerateNotes(f))
 	require.Nil(t, Generate(f).Chassis)
 	require.True(t, Generate(f).Health.SMART.Ignore)
+}
+
+// A common server as people will read and edit it. It changes with what Generate writes.
+func TestGeneratedModelReadsWell(t *testing.T) {
+	text, err := yaml.MarshalWithOptions(Generate(rackServer()), yaml.IndentSequence(true))
+	require.NoError(t, err)
+	want, err := os.ReadFile("testdata/model-rack-server.yaml")
+	require.NoError(t, err)
+	require.Equal(t, string(want), string(text))
+}
+
+func TestComparerServesManyAtOnce(t *testing.T) {
+	c := Generate(rackServer()).Comparer()
+	results := make([][]Difference, 8)
+	var wg sync.WaitGroup
+	for i := range results {
+		wg.Go(func() {
+			f := rackServer()
+			f.Disks = f.Disks[i:]
+			results[i] = c.Compare(f)
+		})
+	}
+	wg.Wait()
+	for i, got := range results {
+		require.Len(t, got, i)
+	}
 }
 
 func FuzzCompare(f *testing.F) {

@@ -13,7 +13,7 @@ import (
 func TestModelOfTheREADMEIsOne(t *testing.T) {
 	text, err := os.ReadFile("README.md")
 	require.NoError(t, err)
-	_, example, found := strings.Cut(string(text), "```yaml\nsystem:")
+	_, example, found := strings.Cut(string(text), "```yml\nsystem:")
 	require.True(t, found)
 	example, _, found = strings.Cut("system:"+example, "```")
 	require.True(t, found)

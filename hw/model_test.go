@@ -364,7 +364,7 @@ func TestAddedPartIsTheOnlyDifference(t *testing.T) {
 			})
 		},
 		"psus": func(r *rand.Rand, f *Facts) bool {
-			return addOne(r, &f.PSUs, func(*PSU) {}, func(*PSU) bool { return true })
+			return addOne(r, &f.PSUs, func(*PSU) {}, func(p *PSU) bool { return !p.Empty })
 		},
 	}
 	for section, add := range additions {
@@ -439,7 +439,7 @@ func changes() []change {
 	controllers := func(f *Facts) []PCIDevice { return f.Controllers }
 	any := func(*PCIDevice) bool { return true }
 	psus := func(f *Facts) []PSU { return f.PSUs }
-	psu := func(*PSU) bool { return true }
+	psu := func(p *PSU) bool { return !p.Empty }
 	whole := func(f *Facts) []*Facts { return []*Facts{f} }
 	of := func(path string, may func(f *Facts) bool, do func(f *Facts)) change {
 		return changeOf(path, whole, func(f **Facts) bool { return may(*f) }, func(f **Facts) { do(*f) })
@@ -493,8 +493,9 @@ func changes() []change {
 		changeOf("/logical_sector", disks, disk, func(d *Disk) { d.LogicalSector = n }),
 		changeOf("/removable", disks, func(d *Disk) bool { return disk(d) && d.Removable != nil && !*d.Removable },
 			func(d *Disk) { flip(&d.Removable) }),
-		changeOf("/health/passed", disks, func(d *Disk) bool { return disk(d) && d.Health != nil },
-			func(d *Disk) { flip(&d.Health.Passed) }),
+		changeOf("/health/passed", disks, func(d *Disk) bool {
+			return disk(d) && d.Health != nil && d.Health.Passed != nil
+		}, func(d *Disk) { flip(&d.Health.Passed) }),
 		changeOf("/health/media_errors", disks, func(d *Disk) bool { return disk(d) && d.Health != nil },
 			func(d *Disk) { d.Health.MediaErrors = &errors }),
 		changeOf("/health/pending", disks, func(d *Disk) bool { return disk(d) && d.Health != nil },

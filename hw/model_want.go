@@ -80,7 +80,7 @@ type WantNumber struct {
 //
 // A decimal unit (`480GB`, `1.92TB`) is what a disk's label says, and means ±1 %. Makers follow IDEMA's LBA1-03, by
 // which a disk of G GB has 97,696,368 + 1,953,504 × (G − 50) sectors of 512 bytes: 0.02 to 0.04 % more than its
-// label. Disks from before it, and labels that were rounded, are up to 0.6 % off (146 GB are 146.8). Sizes that are both sold
+// label. Disks from before it, and labels that were rounded, are up to 0.6 % off (146 GB are 146.8). Sizes that are sold
 // are at least 2.4 % apart (250 and 256), so 1 % takes in every disk of a label and none of another. Any other size is
 // exact: `32GiB`, `480103981056`, `480103981056B`.
 type WantSize struct {
