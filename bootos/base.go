@@ -29,7 +29,7 @@ const modulePath = "github.com/project-loda/loda"
 const baseFormat = "loda base layer 1"
 
 // ownCommands are Loda's programs in the base layer. The name of the first is what the kernel starts.
-var ownCommands = []string{modulePath + "/bootos/init", modulePath + "/bootos/modprobe"}
+var ownCommands = []string{modulePath + "/bootos/init", modulePath + "/bootos/modprobe", modulePath + "/bootos/sh"}
 
 // urootCommands are for the scripts of profiles and for the emergency shell. Not in: what would be a second init, DHCP
 // client or daemon beside the agent.
@@ -195,7 +195,7 @@ func compileBase(ctx context.Context, source, digest string) (*layer, error) {
 		// Inlining costs a megabyte and makes unpacking an image a good deal faster.
 		uimage.WithCommands(&golang.BuildOpts{EnableInlining: true}, &builder.GBBBuilder{}, basePackages()...),
 		uimage.WithInit("init"),
-		uimage.WithShell("gosh"),
+		uimage.WithShell("sh"),
 		uimage.WithSkipLDD(),
 		uimage.WithOutput(layerWriter{l}),
 	)

@@ -18,3 +18,11 @@ func TestCommandsArePinned(t *testing.T) {
 	}
 	require.Equal(t, slices.Sorted(slices.Values(urootCommands)), pinned)
 }
+
+func TestTheManualNamesEveryCommandOfTheRAMDisk(t *testing.T) {
+	manual, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	for _, c := range urootCommands {
+		require.Contains(t, string(manual), "`"+c+"`")
+	}
+}

@@ -178,6 +178,7 @@ type daemon struct {
 	actions []agentapi.Action
 	session agentapi.SessionRequest
 	results map[string]agentapi.Result
+	logs    []string
 }
 
 func newDaemon(t *testing.T, ca *trust.Authority, actions ...agentapi.Action) *daemon {
@@ -209,6 +210,16 @@ func newDaemon(t *testing.T, ca *trust.Authority, actions ...agentapi.Action) *d
 		_ = json.NewDecoder(r.Body).Decode(&res)
 		d.results[r.PathValue("id")] = res
 		d.actions = d.actions[1:]
+		w.WriteHeader(http.StatusNoContent)
+	})
+	mux.HandleFunc("POST "+agentapi.PathLog, func(w http.ResponseWriter, r *http.Request) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		var lines []agentapi.LogLine
+		_ = json.NewDecoder(r.Body).Decode(&lines)
+		for _, l := range lines {
+			d.logs = append(d.logs, l.Text)
+		}
 		w.WriteHeader(http.StatusNoContent)
 	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -269,6 +280,45 @@ func TestAMachineBootsReportsItsHardwareAndRefusesAnothersImage(t *testing.T) {
 	content, err := os.ReadFile(disk)
 	require.NoError(t, err)
 	require.Equal(t, make([]byte, 1<<20), content[:1<<20])
+}
+
+func TestScriptsOfAProfileRunInTheRAMDisk(t *testing.T) {
+	need.QEMU(t)
+	r, ca := image(t, "linux-image-cloud-amd64", false)
+	step := func(id, text string, interpreter ...string) agentapi.Action {
+		return agentapi.Action{ID: id, Kind: agentapi.ActionRunScript, Title: "run " + id, RunScript: &agentapi.RunScript{
+			Installation: "i-1", Serial: "ANVIL-0001", Name: id, File: "scripts/" + id + ".sh", Script: text,
+			Interpreter: interpreter, TimeoutSeconds: 5, Env: map[string]string{"PW": "hunter22"},
+			Secrets: []string{"hunter22"}}}
+	}
+	d := newDaemon(t, ca,
+		step("good", "#!/bin/bash\necho \"$LODA_SERIAL $PW $0\"\npwd\nprintenv | sort\nls /sys/class/net | grep eth0\n"+
+			"echo a > f; cat f | tr a b\nps > /dev/null\n", "/bin/sh", "-e"),
+		step("bad", "echo before\nfalse\necho after\n", "sh", "-eu"),
+		step("slow", "echo begin\nsleep 100 | cat\n", "/bin/sh"),
+		step("hangs", "(sleep 100)& sleep 0.2; ps | grep sleep | wc -l", "/bin/sh"),
+		step("left", "ps | grep sleep | wc -l\nls /run | grep -c loda-step", "/bin/sh"),
+		step("python", "print(1)", "python3", "-u"),
+		agentapi.Action{ID: "off", Kind: agentapi.ActionBoot, Title: "go", Boot: &agentapi.Boot{Method: "poweroff"}})
+	m := boot(t, r.Kernel, r.Initramfs, "loda.server="+d.url+" loda.token=t", "-netdev", "user,id=n0",
+		"-device", "virtio-net-pci,netdev=n0")
+	m.off()
+	logs := strings.Join(d.logs, "\n") + "\n"
+	require.True(t, d.results["good"].OK, d.results["good"].Error)
+	require.Regexp(t, `(?m)^good: ANVIL-0001 \*\*\* /run/loda-step-\d+/file/good\.sh\ngood: /run/loda-step-\d+/work$`, logs)
+	for _, line := range []string{"good: LODA_STEP=good", "good: PW=***", "good: eth0", "good: b", "bad: before",
+		"slow: begin", "hangs: 1", "left: 0\nleft: 1"} {
+		require.Contains(t, logs, line+"\n")
+	}
+	require.NotContains(t, logs, "bad: after")
+	require.Contains(t, d.results["bad"].Error, `step "bad" (scripts/bad.sh) ended with exit code 1, expected 0`)
+	require.Contains(t, d.results["slow"].Error, "took longer than its 5 s")
+	require.Less(t, d.results["slow"].Seconds, 12.0)
+	require.True(t, d.results["hangs"].OK, d.results["hangs"].Error)
+	require.True(t, d.results["left"].OK, d.results["left"].Error)
+	require.Contains(t, d.results["python"].Error, "python3 is not in this bootOS, which has: /bbin/sh;")
+	require.NotContains(t, m.console()+logs, "hunter22")
+	require.Less(t, d.results["left"].Seconds, 1.4, "the wait for disks is the first step's")
 }
 
 func TestAMachineThatNobodySentSaysWhyAndRebootsWithoutAShell(t *testing.T) {

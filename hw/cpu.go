@@ -16,16 +16,27 @@ func (t *tree) cpus(sm *smbiosTables) ([]CPU, unknowns) {
 	if err != nil {
 		missing.addErr("cpus", err)
 	}
-	var filled, empty []structure
+	var populated, filled, disabled, empty []structure
 	for _, s := range sm.all(4) {
-		if kind, ok := s.byte(0x05); ok && kind != 3 { // 3: central processor; others are maths and video processors
+		// 3 is a central processor, 4 to 6 are maths, signal and video processors. "Other" and "unknown" are believed.
+		if kind, ok := s.byte(0x05); ok && kind > 3 {
 			continue
 		}
-		if status, ok := s.byte(0x18); ok && status&0x40 == 0 {
+		status, ok := s.byte(0x18)
+		if ok && status&0x40 == 0 {
 			empty = append(empty, s)
-		} else {
+			continue
+		}
+		populated = append(populated, s)
+		switch {
+		case ok && (status&0x07 == 2 || status&0x07 == 3):
+			disabled = append(disabled, s)
+		default:
 			filled = append(filled, s)
 		}
+	}
+	if len(filled) < len(packages) { // the kernel runs what the firmware calls disabled
+		filled, disabled = populated, nil
 	}
 
 	cpus := []CPU{}
@@ -62,6 +73,20 @@ func (t *tree) cpus(sm *smbiosTables) ([]CPU, unknowns) {
 			cpus = append(cpus, c)
 		}
 	}
+	for _, s := range disabled {
+		why := "disabled by the user in the firmware's set-up"
+		if status, _ := s.byte(0x18); status&0x07 == 3 {
+			why = "disabled by the firmware, which found an error in its self-test"
+		}
+		c := socketCPU(s, why)
+		c.Cores, c.Threads = 0, 0
+		c.Unknown = slices.DeleteFunc(c.Unknown, func(u Unknown) bool { return u.Path == "cores" || u.Path == "threads" })
+		u := unknowns(c.Unknown)
+		u.add("cores", "%s", why)
+		u.add("threads", "%s", why)
+		c.Unknown = u
+		cpus = append(cpus, c)
+	}
 	for _, s := range empty {
 		var u unknowns
 		c := CPU{Empty: true, Socket: s.str(&u, "socket", 0x04)}
@@ -82,12 +107,12 @@ func socketCPU(s structure, why string) CPU {
 		Serial: s.partStr(&u, "serial", 0x20)}
 	count := func(field string, short, long int) int {
 		v, ok := s.byte(short)
-		if ok && v == 0xff { // more than fit: the longer field of SMBIOS 3.0
-			if w, ok := s.word(long); ok && w != 0 && w != 0xffff {
-				return int(w)
-			}
-		} else if ok && v != 0 {
+		if ok && v != 0 && v != 0xff {
 			return int(v)
+		}
+		// 255 and more do not fit: the longer field of SMBIOS 3.0. Some firmware fills in that one alone.
+		if w, ok := s.word(long); ok && w != 0 && w != 0xffff {
+			return int(w)
 		}
 		u.add(field, "the firmware does not tell")
 		return 0

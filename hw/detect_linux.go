@@ -12,8 +12,12 @@ func detect(ctx context.Context, o options) (*Facts, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer t.files.Close()
+	defer t.files.close()
+	return t.facts(ctx, o)
+}
 
+// facts reads all sections.
+func (t *tree) facts(ctx context.Context, o options) (*Facts, error) {
 	f := &Facts{Version: Version}
 	note := func(u unknowns) { f.Unknown = append(f.Unknown, u...) }
 	var tables *smbiosTables
@@ -35,9 +39,17 @@ func detect(ctx context.Context, o options) (*Facts, error) {
 			f.CPUs = cpus
 			note(missing)
 		}},
-		{"memory", func() { f.Memory = t.memory(tables, tablesErr) }},
+		{"memory", func() {
+			f.Memory = t.memory(tables, tablesErr)
+			t.edac(&f.Memory)
+		}},
 		{"pci", func() {
 			devices, missing := t.pci()
+			if tables != nil {
+				t.nameSlots(devices, tables)
+			} else if len(devices) > 0 {
+				missing.addErr("pci/slot", fmt.Errorf("no SMBIOS tables: %w", tablesErr))
+			}
 			f.PCI, f.Controllers = devices, []PCIDevice{}
 			for _, d := range devices {
 				if strings.HasPrefix(d.Class, "01") {
@@ -48,6 +60,9 @@ func detect(ctx context.Context, o options) (*Facts, error) {
 		}},
 		{"disks", func() {
 			disks, missing := t.disks()
+			if o.health > 0 {
+				t.health(ctx, disks, o.health)
+			}
 			f.Disks = disks
 			note(missing)
 		}},
@@ -57,6 +72,11 @@ func detect(ctx context.Context, o options) (*Facts, error) {
 			note(missing)
 		}},
 		{"bmc", func() { f.BMC = t.bmc(tables) }},
+		{"psus", func() {
+			psus, missing := tables.psus(tablesErr)
+			f.PSUs = psus
+			note(missing)
+		}},
 	} {
 		start := time.Now()
 		section.read()

@@ -55,7 +55,7 @@ func (t *tree) disks() ([]Disk, unknowns) {
 }
 
 func (t *tree) disk(name, dir string) Disk {
-	d := Disk{Name: name, Kind: PhysicalDisk, Medium: MediumUnknown}
+	d := Disk{Name: legible(name), Kind: PhysicalDisk, Medium: MediumUnknown}
 	var missing unknowns
 	place := t.device(dir)
 	if d.Path = place.persistentPath(); d.Path == "" {

@@ -10,6 +10,9 @@ import (
 	"github.com/u-root/u-root/pkg/smbios"
 )
 
+// maxMemory is more than any machine has, and keeps the sum of nonsense from running over.
+const maxMemory = 1 << 60
+
 // memory joins the slots of the firmware's tables with the kernel's total.
 func (t *tree) memory(sm *smbiosTables, smErr error) Memory {
 	m := Memory{DIMMs: []DIMM{}}
@@ -28,15 +31,14 @@ func (t *tree) memory(sm *smbiosTables, smErr error) Memory {
 	}
 
 	// Boards list the flash that holds the BIOS as a memory array of its own.
-	system := map[uint16]bool{}
 	other := map[uint16]bool{}
 	for _, s := range sm.all(16) {
-		use, ok := s.byte(0x05)
-		if ok && use != 0x03 { // 3: system memory
+		// 3 is system memory; 4 to 7 are video, flash, NVRAM and cache. Boards exist that say "other" or "unknown" of the
+		// only memory that they have.
+		if use, ok := s.byte(0x05); ok && use > 0x03 {
 			other[s.Handle] = true
 			continue
 		}
-		system[s.Handle] = true
 		switch kind, ok := s.byte(0x06); {
 		case !ok || kind <= 2:
 		case m.ErrorCorrection == "":
@@ -57,8 +59,9 @@ func (t *tree) memory(sm *smbiosTables, smErr error) Memory {
 		}
 		m.DIMMs = append(m.DIMMs, d)
 		m.InstalledBytes += d.Bytes
-		if !d.Empty && d.Bytes == 0 {
+		if !d.Empty && d.Bytes == 0 || m.InstalledBytes > maxMemory {
 			known = false
+			m.InstalledBytes = 0
 		}
 	}
 	switch {

@@ -54,7 +54,7 @@ func (t *tree) nics(ctx context.Context, pci []PCIDevice) ([]NIC, unknowns) {
 }
 
 func (t *tree) nic(name, dir string, pci []PCIDevice, ask *kernelNICs) NIC {
-	n := NIC{Name: name}
+	n := NIC{Name: legible(name)}
 	var missing unknowns
 	place := t.device(dir)
 	if n.Path = place.persistentPath(); n.Path == "" {
@@ -83,15 +83,14 @@ func (t *tree) nic(name, dir string, pci []PCIDevice, ask *kernelNICs) NIC {
 	} else {
 		n.CurrentMAC = mac.String()
 	}
-	t.permanentMAC(&n, &missing, dir, ask)
+	t.permanentMAC(&n, &missing, name, dir, ask)
 
-	if ask == nil {
-		missing.add("firmware", "a captured tree does not have it: the driver tells only over ethtool")
-	} else if firmware, err := ask.firmware(name); err != nil {
+	firmware, err := t.ask("ethtool/"+name+"/firmware", func() ([]byte, error) { return ask.firmware(name) })
+	if err != nil {
 		missing.add("firmware", "ethtool %s: %v", name, err)
-	} else {
-		n.Firmware = firmware
 	}
+	n.Firmware = clean(firmware)
+	t.maxSpeed(&n, &missing, name, ask)
 
 	t.link(&n, &missing, dir)
 	n.Unknown = missing
@@ -99,15 +98,17 @@ func (t *tree) nic(name, dir string, pci []PCIDevice, ask *kernelNICs) NIC {
 }
 
 // permanentMAC is what the maker burnt in: the current address may be set by a bond or by a person.
-func (t *tree) permanentMAC(n *NIC, missing *unknowns, dir string, ask *kernelNICs) {
-	var why error
-	if ask != nil {
-		mac, err := ask.permanent(n.Name)
-		if err == nil {
-			n.MAC = mac
+func (t *tree) permanentMAC(n *NIC, missing *unknowns, name, dir string, ask *kernelNICs) {
+	answer, why := t.ask("ethtool/"+name+"/permanent", func() ([]byte, error) { return ask.permanent(name) })
+	if why == nil {
+		var mac net.HardwareAddr
+		if mac, why = net.ParseMAC(clean(answer)); why == nil && strings.Trim(mac.String(), "0:") != "" {
+			n.MAC = mac.String()
 			return
 		}
-		why = err
+		if why == nil {
+			why = errors.New("all zero")
+		}
 	}
 	// NET_ADDR_PERM 0: the address in use is the permanent one (Documentation/ABI/testing/sysfs-class-net).
 	kind, err := t.number(dir + "/addr_assign_type")
@@ -116,10 +117,27 @@ func (t *tree) permanentMAC(n *NIC, missing *unknowns, dir string, ask *kernelNI
 		missing.addErr("mac", err)
 	case kind == 0 && n.CurrentMAC != "":
 		n.MAC = n.CurrentMAC
-	case why != nil:
-		missing.add("mac", "the address in use is not the permanent one, and ethtool says: %v", why)
 	default:
-		missing.add("mac", "the address in use is not the permanent one, and a captured tree has no other")
+		missing.add("mac", "the address in use is not the permanent one, and ethtool says: %v", why)
+	}
+}
+
+// maxSpeed is the fastest link mode that the port supports; drivers tell it without a link too.
+func (t *tree) maxSpeed(n *NIC, missing *unknowns, name string, ask *kernelNICs) {
+	answer, err := t.ask("ethtool/"+name+"/link_modes", func() ([]byte, error) {
+		modes, err := ask.linkModes(name)
+		return formatLinkModes(modes), err
+	})
+	var modes []uint32
+	if err == nil {
+		modes, err = parseLinkModes(answer)
+	}
+	if err != nil {
+		missing.add("max_speed_mbps", "ethtool %s: %v", n.Name, err)
+		return
+	}
+	if n.MaxSpeedMbps = fastest(modes); n.MaxSpeedMbps == 0 {
+		missing.add("max_speed_mbps", "driver %s tells no link modes", n.Driver)
 	}
 }
 

@@ -168,7 +168,7 @@ func (d device) persistentPath() string {
 	for l, r := 0, len(parts)-1; l < r; l, r = l+1, r-1 {
 		parts[l], parts[r] = parts[r], parts[l]
 	}
-	return strings.Join(parts, "-")
+	return legible(strings.Join(parts, "-"))
 }
 
 // scsiPath is the element of a SCSI device, by its transport.

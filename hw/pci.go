@@ -68,6 +68,9 @@ func (t *tree) pciDevice(address string) PCIDevice {
 			missing.add("link/width", "no link is negotiated")
 		}
 	}
+	if strings.HasPrefix(d.Class, "01") {
+		t.controllerFirmware(&d, &missing)
+	}
 	d.Unknown = missing
 	return d
 }

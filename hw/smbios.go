@@ -12,8 +12,8 @@ import (
 	"github.com/u-root/u-root/pkg/smbios"
 )
 
-// smbiosTables are the structures of /sys/firmware/dmi/tables (DMTF DSP0134). The framing is u-root's; fields are read
-// here one by one, because a structure that is short or points to a string that is not there must cost that field only,
+// smbiosTables are the structures of /sys/firmware/dmi/tables (DMTF DSP0134). u-root's typed parsers are not used: they
+// drop a structure for one bad field, and fields are read here one by one, because a structure that is short or points to a string that is not there must cost that field only,
 // and because index 0 ("not specified") must stay apart from a string that says so.
 //
 // A nil *smbiosTables is a machine without tables.
@@ -28,7 +28,12 @@ type smbiosTables struct {
 }
 
 // structure is one SMBIOS structure.
-type structure struct{ *smbios.Table }
+type structure struct {
+	Type    smbios.TableType
+	Handle  uint16
+	data    []byte // with the header, so that offsets are those of the specification
+	strings [][]byte
+}
 
 const dmiDir = "sys/firmware/dmi/tables/"
 
@@ -70,31 +75,71 @@ func parseSMBIOS(entry, data []byte) *smbiosTables {
 		sm.setVersion(e64.SMBIOSMajorVersion, e64.SMBIOSMinorVersion)
 	}
 
-	for offset := 0; ; {
-		if offset >= len(data) {
-			if len(data) == 0 {
-				sm.err = errors.New("the table is empty")
-			}
-			// No end-of-table structure, but nothing is cut off either: seen on old BIOSes that count structures.
-			return sm
-		}
-		rest := data[offset:]
-		if len(rest) >= 2 && rest[1] < 4 {
-			sm.err = fmt.Errorf("structure %d at byte %d says it is %d bytes long", len(sm.structures), offset,
-				rest[1])
-			return sm
-		}
-		table, remainder, err := smbios.ParseTable(rest)
-		if table == nil {
-			sm.err = fmt.Errorf("structure %d at byte %d: %w", len(sm.structures), offset, err)
-			return sm
-		}
-		if table.Type == smbios.TableTypeEndOfTable {
-			return sm // what follows is padding
-		}
-		sm.structures = append(sm.structures, structure{table})
-		offset = len(data) - len(remainder)
+	// The kernel exports the whole table, whatever length the entry point announces. Behind a 32-bit entry point, which
+	// counts the structures, makers have put some after the end-of-table structure (so says drivers/firmware/dmi_scan.c);
+	// behind a 64-bit one that structure is the only end, and what follows is padding.
+	counted := 0
+	if e32 != nil {
+		counted = int(e32.NumberOfStructs)
 	}
+	seen, ended := 0, false
+	for offset := 0; offset < len(data); {
+		s, next, err := parseStructure(data[offset:])
+		if err != nil && ended {
+			return sm
+		}
+		if err != nil {
+			sm.err = fmt.Errorf("structure %d at byte %d: %w", seen, offset, err)
+		}
+		if s != nil && s.Type != smbios.TableTypeEndOfTable {
+			sm.structures = append(sm.structures, *s)
+		}
+		if err != nil {
+			return sm
+		}
+		seen++
+		ended = ended || s.Type == smbios.TableTypeEndOfTable
+		if ended && seen >= counted {
+			return sm
+		}
+		offset += next
+	}
+	if len(data) == 0 {
+		sm.err = errors.New("the table is empty")
+	}
+	// No end-of-table structure, but nothing is cut off either: seen on old BIOSes that count structures.
+	return sm
+}
+
+// parseStructure reads the structure at the start of data and says where the next one starts. A structure whose strings
+// are cut off comes with the error: its fields are all there.
+func parseStructure(data []byte) (*structure, int, error) {
+	if len(data) < 4 {
+		return nil, 0, fmt.Errorf("%d bytes are less than a header", len(data))
+	}
+	length := int(data[1])
+	if length < 4 {
+		return nil, 0, fmt.Errorf("it says it is %d bytes long", length)
+	}
+	if length > len(data) {
+		return nil, 0, fmt.Errorf("it says it is %d bytes long, and %d are left", length, len(data))
+	}
+	s := &structure{Type: smbios.TableType(data[0]), Handle: binary.LittleEndian.Uint16(data[2:]), data: data[:length]}
+	// Two zero bytes end the strings (DSP0134 6.1.3). Some firmware has more zeros before the next structure; the
+	// kernel takes the first two as well, and so reads an end where the maker's own tools do.
+	rest := data[length:]
+	end := bytes.Index(rest, []byte{0, 0})
+	whole := end >= 0
+	if !whole {
+		end = len(rest)
+	}
+	if end > 0 {
+		s.strings = bytes.Split(rest[:end], []byte{0})
+	}
+	if !whole {
+		return s, 0, errors.New("its strings have no end")
+	}
+	return s, length + end + 2, nil
 }
 
 func (sm *smbiosTables) setVersion(major, minor uint8) {
@@ -135,19 +180,35 @@ func (sm *smbiosTables) first(kind smbios.TableType) *structure {
 }
 
 // Older specifications have shorter structures: a field behind the end is not there, which is no error.
+func (s structure) bytes(offset, length int) ([]byte, bool) {
+	if offset+length > len(s.data) {
+		return nil, false
+	}
+	return s.data[offset : offset+length], true
+}
+
 func (s structure) byte(offset int) (uint8, bool) {
-	v, err := s.GetByteAt(offset)
-	return v, err == nil
+	b, ok := s.bytes(offset, 1)
+	if !ok {
+		return 0, false
+	}
+	return b[0], true
 }
 
 func (s structure) word(offset int) (uint16, bool) {
-	v, err := s.GetWordAt(offset)
-	return v, err == nil
+	b, ok := s.bytes(offset, 2)
+	if !ok {
+		return 0, false
+	}
+	return binary.LittleEndian.Uint16(b), true
 }
 
 func (s structure) dword(offset int) (uint32, bool) {
-	v, err := s.GetDWordAt(offset)
-	return v, err == nil
+	b, ok := s.bytes(offset, 4)
+	if !ok {
+		return 0, false
+	}
+	return binary.LittleEndian.Uint32(b), true
 }
 
 // str reads the string whose number is at offset. "" if the firmware specifies none.
@@ -156,12 +217,11 @@ func (s structure) str(missing *unknowns, field string, offset int) string {
 	if !ok || index == 0 {
 		return ""
 	}
-	v, err := s.GetStringAt(offset)
-	if err != nil {
+	if int(index) > len(s.strings) {
 		missing.add(field, "SMBIOS type %d names string %d, which the structure does not have", s.Type, index)
 		return ""
 	}
-	return clean([]byte(v))
+	return clean(s.strings[index-1])
 }
 
 // filler are strings with which firmware says that it has nothing to say about a part (CPU, DIMM). They are facts about
@@ -173,14 +233,20 @@ var filler = map[string]bool{
 	"NO DIMM": true, "NO MODULE": true, "NO MODULE INSTALLED": true, "OUT OF SPEC": true, "<OUT OF SPEC>": true,
 }
 
+// isFiller says that a string is no value.
+func isFiller(v string) bool {
+	upper := strings.ToUpper(v)
+	return filler[upper] || strings.Trim(v, "0") == "" || strings.Trim(upper, "F") == "" ||
+		strings.HasPrefix(upper, "PARTNUM") || strings.HasPrefix(upper, "SERNUM")
+}
+
 // partStr is [structure.str] for strings of a plugged-in part, of which filler says nothing.
 func (s structure) partStr(missing *unknowns, field string, offset int) string {
 	v := s.str(missing, field, offset)
 	if v == "" {
 		return ""
 	}
-	if filler[strings.ToUpper(v)] || strings.Trim(v, "0") == "" || strings.Trim(strings.ToUpper(v), "F") == "" ||
-		strings.HasPrefix(strings.ToUpper(v), "PARTNUM") || strings.HasPrefix(strings.ToUpper(v), "SERNUM") {
+	if isFiller(v) {
 		missing.add(field, "the firmware says %q", v)
 		return ""
 	}
@@ -216,7 +282,7 @@ func (sm *smbiosTables) identity(f *Facts) {
 		y.Product = s.str(&missing, "product", 0x05)
 		y.Version = s.str(&missing, "version", 0x06)
 		y.Serial = s.str(&missing, "serial", 0x07)
-		if raw, err := s.GetBytesAt(0x08, 16); err == nil {
+		if raw, ok := s.bytes(0x08, 16); ok {
 			y.UUID = sm.uuid(raw)
 		}
 		y.SKU = s.str(&missing, "sku", 0x19)
@@ -238,7 +304,7 @@ func (sm *smbiosTables) identity(f *Facts) {
 		sm.none(&f.Unknown, "board", 2)
 	}
 
-	if s := sm.first(3); s != nil {
+	if s := sm.chassis(); s != nil {
 		c, missing := &f.Chassis, unknowns(nil)
 		c.Vendor = s.str(&missing, "vendor", 0x04)
 		if kind, ok := s.byte(0x05); ok {
@@ -280,14 +346,36 @@ func (sm *smbiosTables) none(list *[]Unknown, section string, kind int) {
 // board picks the main board: servers list risers, backplanes and blades' boards as well.
 func (sm *smbiosTables) board() *structure {
 	list := sm.all(2)
+	var best *structure
+	var most int
 	for i, s := range list {
+		points := 1
 		if kind, ok := s.byte(0x0d); ok && kind == 0x0a { // motherboard
-			return &list[i]
+			points += 4
+		}
+		if features, ok := s.byte(0x09); ok && features&1 != 0 { // hosting board
+			points += 2
+		}
+		if points > most {
+			best, most = &list[i], points
 		}
 	}
-	for i, s := range list {
-		if features, ok := s.byte(0x09); ok && features&1 != 0 { // hosting board
-			return &list[i]
+	return best
+}
+
+// chassis picks the enclosure: a blade's tables have that of the blade and that of the whole frame, and the main board
+// says which one it is in.
+func (sm *smbiosTables) chassis() *structure {
+	list := sm.all(3)
+	if len(list) > 1 {
+		if board := sm.board(); board != nil {
+			if handle, ok := board.word(0x0b); ok {
+				for i, s := range list {
+					if s.Handle == handle {
+						return &list[i]
+					}
+				}
+			}
 		}
 	}
 	if len(list) == 0 {

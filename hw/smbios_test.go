@@ -7,6 +7,9 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -119,7 +122,7 @@ func plantServer(t testing.TB) string {
 func TestDIMMSlotsAreListedWithWhatTheFirmwareDoesNotSay(t *testing.T) {
 	sm := parseSMBIOS(entryPoint3(3, 2), serverTables())
 	require.NoError(t, sm.err)
-	m := (&tree{files: thisMachine{}}).memory(sm, nil)
+	m := (&tree{files: onDisk{thisMachine{}}}).memory(sm, nil)
 	require.Len(t, m.DIMMs, 4, "the flash device is not a DIMM")
 
 	a1 := m.DIMMs[0]
@@ -156,7 +159,7 @@ func TestDIMMOfUnknownSizeMakesTheSumUnknown(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			data := joinBytes(serverDIMM(1, "A1", 1024, nil, "M", "S", "P"), serverDIMM(2, "A2", 0, fields,
 				"M", "S", "P"), endOfTable())
-			m := (&tree{files: thisMachine{}}).memory(parseSMBIOS(entryPoint3(3, 2), data), nil)
+			m := (&tree{files: onDisk{thisMachine{}}}).memory(parseSMBIOS(entryPoint3(3, 2), data), nil)
 			require.False(t, m.DIMMs[1].Empty)
 			require.Contains(t, paths(m.DIMMs[1].Unknown), "bytes")
 			require.Zero(t, m.InstalledBytes)
@@ -263,26 +266,290 @@ func FuzzSMBIOS(f *testing.F) {
 		require.NoError(f, err)
 		f.Add(entry, data)
 	}
-	t := &tree{files: thisMachine{}}
-	f.Fuzz(func(tt *testing.T, entry, data []byte) {
-		sm := parseSMBIOS(entry, data)
-		facts := &Facts{Version: Version}
-		sm.identity(facts)
-		facts.CPUs, _ = t.cpus(sm)
-		facts.Memory = t.memory(sm, nil)
-		facts.BMC = t.bmc(sm)
+	base, err := os.ReadFile("testdata/virtio-vm.tree")
+	require.NoError(f, err)
+	f.Fuzz(func(t *testing.T, entry, data []byte) {
+		machine := func() *captured {
+			c, err := parseCapture(base)
+			require.NoError(t, err)
+			for name, content := range map[string][]byte{"DMI": data, "smbios_entry_point": entry} {
+				n, err := c.find(dmiDir+name, true)
+				require.NoError(t, err)
+				n.content = content
+			}
+			return c
+		}
+		detect := func(c *captured) *Facts {
+			facts, err := (&tree{files: c}).facts(context.Background(), options{logger: discardLogger})
+			require.NoError(t, err)
+			return facts
+		}
+		facts := detect(machine())
 		for _, d := range facts.Memory.DIMMs {
 			if !d.Empty && d.Bytes <= 0 && len(d.Unknown) == 0 {
-				tt.Errorf("DIMM without size and without reason: %+v", d)
+				t.Errorf("DIMM without size and without reason: %+v", d)
+			}
+		}
+		require.GreaterOrEqual(t, facts.Memory.InstalledBytes, int64(0))
+		for _, p := range facts.PSUs {
+			if !p.Empty && p.Status == "" && len(p.Unknown) == 0 {
+				t.Errorf("power supply without status and without reason: %+v", p)
 			}
 		}
 		// What came out must survive its own encoding.
 		encoded, err := json.Marshal(facts)
-		require.NoError(tt, err)
+		require.NoError(t, err)
 		again, err := Decode(encoded)
-		require.NoError(tt, err)
+		require.NoError(t, err)
 		encodedAgain, err := json.Marshal(again)
-		require.NoError(tt, err)
-		require.Equal(tt, string(encoded), string(encodedAgain))
+		require.NoError(t, err)
+		require.Equal(t, string(encoded), string(encodedAgain))
+
+		// Anonymised tables have the same structures.
+		a, err := newAnonymiser()
+		require.NoError(t, err)
+		hidden, err := a.capture(machine(), facts)
+		require.NoError(t, err)
+		after := detect(hidden)
+		require.Len(t, after.Memory.DIMMs, len(facts.Memory.DIMMs))
+		require.Len(t, after.PSUs, len(facts.PSUs))
+		require.Len(t, after.CPUs, len(facts.CPUs))
+		require.Equal(t, facts.Memory.InstalledBytes, after.Memory.InstalledBytes)
 	})
+}
+
+// modern is a type 17 structure as long as that of SMBIOS 3.7.
+func modern(handle uint16, fields []field, strs ...string) []byte {
+	return smbiosStructure(17, handle, 0x64, fields, strs...)
+}
+
+func factsOfTables(t testing.TB, entry []byte, structures ...[]byte) *Facts {
+	t.Helper()
+	c, err := readCapture("testdata/virtio-vm.tree")
+	require.NoError(t, err)
+	for name, content := range map[string][]byte{"DMI": joinBytes(structures...), "smbios_entry_point": entry} {
+		n, err := c.find(dmiDir+name, true)
+		require.NoError(t, err)
+		n.content = content
+	}
+	f, err := (&tree{files: c}).facts(context.Background(), options{logger: discardLogger})
+	require.NoError(t, err)
+	return f
+}
+
+func TestDIMMsOfEverySizeAndSpeed(t *testing.T) {
+	common := []field{{0x04, uint16(0xfffe)}, {0x10, 1}, {0x12, 0x22}, {0x0e, 9}}
+	for name, c := range map[string]struct {
+		fields              []field
+		bytes               int64
+		rated, configured   int
+		kind                string
+		empty, sizeIsntTold bool
+	}{
+		"128 GiB DDR5 at 5600": {[]field{{0x0c, uint16(0x7fff)}, {0x1c, uint32(131072)}, {0x15, uint16(5600)},
+			{0x20, uint16(4800)}}, 128 << 30, 5600, 4800, "DDR5", false, false},
+		"extended size with its reserved bit": {[]field{{0x0c, uint16(0x7fff)}, {0x1c, uint32(1<<31 | 32768)}},
+			32 << 30, 0, 0, "DDR5", false, false},
+		"extended speed": {[]field{{0x0c, uint16(1024)}, {0x15, uint16(0xffff)}, {0x54, uint32(70000)},
+			{0x20, uint16(0xffff)}, {0x58, uint32(1<<31 | 66000)}}, 1 << 30, 70000, 66000, "DDR5", false, false},
+		"31.99 GiB":         {[]field{{0x0c, uint16(0x7ffe)}}, 0x7ffe << 20, 0, 0, "DDR5", false, false},
+		"size in KiB":       {[]field{{0x0c, uint16(0x8000 | 2048)}}, 2 << 20, 0, 0, "DDR5", false, false},
+		"empty":             {[]field{{0x0c, uint16(0)}}, 0, 0, 0, "", true, false},
+		"size unknown":      {[]field{{0x0c, uint16(0xffff)}}, 0, 0, 0, "DDR5", false, true},
+		"HBM3":              {[]field{{0x0c, uint16(1024)}, {0x12, 0x24}}, 1 << 30, 0, 0, "HBM3", false, false},
+		"type nobody knows": {[]field{{0x0c, uint16(1024)}, {0x12, 0x7f}}, 1 << 30, 0, 0, "0x7f", false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := factsOfTables(t, entryPoint3(3, 7), modern(1, append(append([]field{}, common...), c.fields...), "DIMM"),
+				endOfTable())
+			require.Len(t, f.Memory.DIMMs, 1)
+			d := f.Memory.DIMMs[0]
+			require.Equal(t, "DIMM", d.Slot)
+			require.Equal(t, c.bytes, d.Bytes)
+			require.Equal(t, c.bytes, f.Memory.InstalledBytes)
+			require.Equal(t, c.rated, d.RatedMTs)
+			require.Equal(t, c.configured, d.ConfiguredMTs)
+			require.Equal(t, c.kind, d.Type)
+			require.Equal(t, c.empty, d.Empty)
+			require.Equal(t, c.sizeIsntTold, d.Bytes == 0 && !d.Empty)
+			if c.sizeIsntTold {
+				require.Contains(t, paths(d.Unknown), "bytes")
+			}
+			if !c.empty && c.rated == 0 {
+				require.Contains(t, paths(d.Unknown), "rated_mts")
+			}
+		})
+	}
+}
+
+func TestSlotsThatAreAllCalledDIMMAreAllListed(t *testing.T) {
+	var all [][]byte
+	for i := range 32 {
+		all = append(all, modern(uint16(i), []field{{0x04, uint16(1)}, {0x0c, uint16(16384)}, {0x10, 1}, {0x11, 0}, {0x18, 2}},
+			"DIMM", "S"+string(rune('A'+i))))
+	}
+	f := factsOfTables(t, entryPoint3(3, 3), append(all, endOfTable())...)
+	require.Len(t, f.Memory.DIMMs, 32)
+	require.Equal(t, int64(512<<30), f.Memory.InstalledBytes)
+}
+
+func TestMemoryArrayOfUnknownUseIsMemory(t *testing.T) {
+	f := factsOfTables(t, entryPoint3(2, 7), smbiosStructure(16, 5, 0x0f, []field{{5, 2}, {6, 5}}),
+		serverDIMM(6, "A1", 4096, []field{{4, uint16(5)}}, "M", "S1", "P"), endOfTable())
+	require.Len(t, f.Memory.DIMMs, 1)
+	require.Equal(t, "Single-bit ECC", f.Memory.ErrorCorrection)
+}
+
+func TestMemoryOfOldTablesIsReadAsFarAsItGoes(t *testing.T) {
+	// SMBIOS 2.1 ends a memory device at 15h.
+	f := factsOfTables(t, entryPoint3(2, 1), smbiosStructure(17, 6, 0x15, []field{{0x0c, uint16(512)}, {0x10, 1},
+		{0x12, 0x0f}, {0x0e, 9}}, "DIMM_A"), endOfTable())
+	d := f.Memory.DIMMs[0]
+	require.Equal(t, int64(512<<20), d.Bytes)
+	require.Equal(t, "SDRAM", d.Type)
+	require.Subset(t, paths(d.Unknown), []string{"rated_mts", "configured_mts", "rank"})
+}
+
+func TestSumOfNonsenseSizesIsUnknown(t *testing.T) {
+	var all [][]byte
+	for i := range 5000 {
+		all = append(all, modern(uint16(i), []field{{0x0c, uint16(0x7fff)}, {0x1c, uint32(0x7fffffff)}}))
+	}
+	f := factsOfTables(t, entryPoint3(3, 3), append(all, endOfTable())...)
+	require.Zero(t, f.Memory.InstalledBytes)
+	require.Contains(t, paths(f.Memory.Unknown), "installed_bytes")
+}
+
+func TestBladeIsInTheChassisThatItsBoardNames(t *testing.T) {
+	f := factsOfTables(t, entryPoint3(3, 0),
+		smbiosStructure(3, 0x30, 0x15, []field{{4, 1}, {5, 0x1d}, {7, 2}}, "Maker", "ENCLOSURE-1"),
+		smbiosStructure(3, 0x31, 0x15, []field{{4, 1}, {5, 0x1c}, {7, 2}, {8, 3}}, "Maker", "BLADE-7", "TAG-7"),
+		smbiosStructure(2, 0x20, 0x0f, []field{{4, 1}, {7, 2}, {9, 1}, {0x0b, uint16(0x30)}, {0x0d, 0x07}}, "Maker", "MIDPLANE"),
+		smbiosStructure(2, 0x21, 0x0f, []field{{4, 1}, {7, 2}, {9, 9}, {0x0b, uint16(0x31)}, {0x0d, 0x0a}}, "Maker", "BOARD-7"),
+		endOfTable())
+	require.Equal(t, "BLADE-7", f.Chassis.Serial)
+	require.Equal(t, "Blade", f.Chassis.Type)
+	require.Equal(t, "TAG-7", f.System.AssetTag)
+	require.Equal(t, "BOARD-7", f.Board.Serial)
+}
+
+func TestStructuresBehindTheEndCountForA32BitEntryPoint(t *testing.T) {
+	entry := make([]byte, 0x1f)
+	copy(entry, "_SM_")
+	copy(entry[0x10:], "_DMI_")
+	entry[5], entry[6], entry[7] = 0x1f, 2, 8
+	binary.LittleEndian.PutUint16(entry[0x16:], 10) // a length that is too short
+	binary.LittleEndian.PutUint16(entry[0x1c:], 3)
+	for _, sum := range []struct{ from, at int }{{0x10, 0x15}, {0, 4}} {
+		var s byte
+		for _, b := range entry[sum.from:] {
+			s += b
+		}
+		entry[sum.at] = -s
+	}
+	tables := [][]byte{smbiosStructure(1, 1, 0x1b, []field{{7, 1}}, "S1"), endOfTable(),
+		smbiosStructure(38, 3, 0x10, []field{{4, 1}, {5, 0x20}}), []byte("\x26rubbish")}
+	require.Equal(t, "KCS", factsOfTables(t, entry, tables...).BMC.Interface)
+	f := factsOfTables(t, entryPoint3(3, 0), tables...)
+	require.Empty(t, f.BMC.Interface, "a 64-bit entry point counts nothing")
+	require.Equal(t, "S1", f.System.Serial)
+}
+
+func TestLastStructureWithoutTheEndOfItsStringsKeepsItsFields(t *testing.T) {
+	whole := smbiosStructure(1, 1, 0x1b, []field{{4, 1}, {7, 2}}, "Maker", "S1")
+	f := factsOfTables(t, entryPoint3(3, 0), whole[:len(whole)-2])
+	require.Equal(t, "S1", f.System.Serial)
+	require.Contains(t, paths(f.Memory.Unknown), "dimms", "what would have come behind it is not known")
+}
+
+func TestCPUsOfManySockets(t *testing.T) {
+	cpuinfo := ""
+	var tables [][]byte
+	for i := range 8 {
+		for thread := range 2 {
+			cpuinfo += "processor\t: " + strconv.Itoa(2*i+thread) + "\nvendor_id\t: GenuineIntel\nmodel name\t: Xeon\n" +
+				"physical id\t: " + strconv.Itoa(i) + "\ncore id\t: 0\n\n"
+		}
+		tables = append(tables, smbiosStructure(4, uint16(i), 0x30, []field{{4, 1}, {5, 3}, {6, 0xfe}, {0x18, 0x41}},
+			"CPU "+strconv.Itoa(i+1)))
+	}
+	// A socket that failed its self-test, an empty one, and a maths coprocessor.
+	tables = append(tables, smbiosStructure(4, 90, 0x30, []field{{4, 1}, {5, 3}, {0x10, 2}, {0x18, 0x43}}, "CPU 9", "Xeon"),
+		smbiosStructure(4, 91, 0x30, []field{{4, 1}, {5, 3}, {0x18, 0}}, "CPU 10"),
+		smbiosStructure(4, 92, 0x30, []field{{4, 1}, {5, 4}, {0x18, 0x41}}, "FPU"), endOfTable())
+	root := plant(t, "testdata/virtio-vm.tree")
+	write(t, root, "proc/cpuinfo", []byte(cpuinfo))
+	write(t, root, "sys/firmware/dmi/tables/DMI", joinBytes(tables...))
+	f := detectIn(t, root)
+	require.Len(t, f.CPUs, 10)
+	for i := range 8 {
+		require.Equal(t, "CPU "+strconv.Itoa(i+1), f.CPUs[i].Socket)
+		require.Equal(t, 2, f.CPUs[i].Threads)
+	}
+	require.Equal(t, "CPU 9", f.CPUs[8].Socket)
+	require.Equal(t, "Xeon", f.CPUs[8].Model)
+	require.False(t, f.CPUs[8].Empty)
+	require.Contains(t, f.CPUs[8].Unknown, Unknown{"cores", "disabled by the firmware, which found an error in its self-test"})
+	require.Equal(t, CPU{Socket: "CPU 10", Empty: true}, f.CPUs[9])
+}
+
+func TestCoreCountsOfMoreThanAByte(t *testing.T) {
+	for name, c := range map[string]struct {
+		fields []field
+		cores  int
+	}{
+		"in a byte":         {[]field{{0x24, 64}, {0x2c, uint16(64)}}, 64},
+		"in a word":         {[]field{{0x24, 0xff}, {0x2c, uint16(288)}}, 288},
+		"in the word alone": {[]field{{0x2c, uint16(288)}}, 288},
+		"not told":          {[]field{{0x24, 0xff}, {0x2c, uint16(0xffff)}}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := plant(t, "testdata/virtio-vm.tree")
+			require.NoError(t, os.Remove(filepath.Join(root, "proc/cpuinfo")))
+			write(t, root, "sys/firmware/dmi/tables/DMI", joinBytes(smbiosStructure(4, 1, 0x32, append(c.fields,
+				field{5, 3}, field{0x18, 0x41})), endOfTable()))
+			cpu := detectIn(t, root).CPUs[0]
+			require.Equal(t, c.cores, cpu.Cores)
+			require.Equal(t, c.cores == 0, slices.Contains(paths(cpu.Unknown), "cores"))
+		})
+	}
+}
+
+func TestPowerSupplies(t *testing.T) {
+	psu := func(fields ...field) []byte {
+		return smbiosStructure(39, 1, 0x16, append([]field{{5, 1}, {7, 2}, {8, 3}, {0x0a, 4}, {0x0b, 5}}, fields...),
+			"PSU1", "DELL", "CNLOD0087H", "0GDPF3A00", "A00")
+	}
+	good := PSU{Slot: "PSU1", Manufacturer: "DELL", Model: "0GDPF3A00", Serial: "CNLOD0087H", Revision: "A00", MaxWatts: 1100,
+		Status: "OK", Plugged: ptr(true)}
+	with := func(change func(p *PSU)) PSU { p := good; change(&p); return p }
+	for name, c := range map[string]struct {
+		table   []byte
+		want    PSU
+		unknown []string
+	}{
+		"present": {psu(field{0x0c, uint16(1100)}, field{0x0e, uint16(3<<7 | 2)}), good, nil},
+		"without mains": {psu(field{0x0c, uint16(1100)}, field{0x0e, uint16(5<<7 | 6)}),
+			with(func(p *PSU) { p.Status, p.Plugged = "Critical", ptr(false) }), nil},
+		"without rating": {psu(field{0x0c, uint16(0x8000)}, field{0x0e, uint16(2<<7 | 2)}),
+			with(func(p *PSU) { p.MaxWatts, p.Status = 0, "" }), []string{"max_watts", "status"}},
+		"called absent, with a serial number": {psu(field{0x0c, uint16(1100)}, field{0x0e, uint16(3 << 7)}),
+			with(func(p *PSU) { p.Status, p.Plugged = "", nil }), []string{"status", "plugged"}},
+		"empty bay": {smbiosStructure(39, 1, 0x16, []field{{5, 1}, {8, 2}, {0x0a, 2}}, "PSU2", "To Be Filled By O.E.M."),
+			PSU{Slot: "PSU2", Empty: true}, nil},
+		"too short": {smbiosStructure(39, 1, 0x0c, []field{{5, 1}, {8, 2}}, "PSU2", "S9"),
+			PSU{Slot: "PSU2", Serial: "S9"}, []string{"max_watts", "status", "plugged"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := factsOfTables(t, entryPoint3(3, 2), c.table, endOfTable())
+			require.Len(t, f.PSUs, 1)
+			require.Equal(t, c.unknown, paths(f.PSUs[0].Unknown))
+			f.PSUs[0].Unknown = nil
+			require.Equal(t, c.want, f.PSUs[0])
+			require.NotContains(t, paths(f.Unknown), "psus")
+		})
+	}
+	f := factsOfTables(t, entryPoint3(3, 2), endOfTable(), []byte{})
+	require.NotNil(t, f.PSUs)
+	require.Contains(t, paths(f.Unknown), "psus")
 }

@@ -15,17 +15,49 @@ import (
 	"syscall"
 )
 
-// tree is the file system that facts are read from: this machine's, or a captured one. Names are relative to the root,
-// with slashes.
+// tree is what facts are read from: this machine, or a captured one. Names are relative to the root, with slashes.
 type tree struct {
 	files files
-	// live is true for this machine: only then the kernel may be asked for more than its files say.
+	// live is true for this machine: only then the kernel can be asked more than its files say.
 	live bool
+	// recorder is set while the machine is being captured.
+	recorder *recorder
 }
 
 // files is what a tree needs of a file system.
 type files interface {
-	Open(name string) (*os.File, error)
+	// read returns the content of a regular file of at most maxFile bytes.
+	read(name string) ([]byte, error)
+	list(name string) ([]string, error)
+	readlink(name string) (string, error)
+	exists(name string) bool
+	close() error
+}
+
+// ioctls is the directory of a captured tree with what the kernel answered to questions that are no files.
+const ioctls = "ioctl/"
+
+// errNotCaptured: a tree that holds no answer to a question that only the kernel of its machine could answer.
+var errNotCaptured = errors.New("the captured tree does not have it")
+
+// ask asks this machine's kernel, or reads what it answered when the tree was captured.
+func (t *tree) ask(question string, live func() ([]byte, error)) ([]byte, error) {
+	if !t.live {
+		answer, err := t.files.read(ioctls + question)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, errNotCaptured
+		}
+		return answer, err
+	}
+	answer, err := live()
+	if t.recorder != nil {
+		t.recorder.answered(ioctls+question, answer, err)
+	}
+	return answer, err
+}
+
+// opener is a file system that opens.
+type opener interface {
 	OpenFile(name string, flag int, perm os.FileMode) (*os.File, error)
 	Readlink(name string) (string, error)
 	Stat(name string) (fs.FileInfo, error)
@@ -36,7 +68,6 @@ type files interface {
 // calls, as it resolves every link itself: too slow for a thousand files on an emulated CPU.
 type thisMachine struct{}
 
-func (thisMachine) Open(name string) (*os.File, error)    { return os.Open("/" + name) }
 func (thisMachine) Readlink(name string) (string, error)  { return os.Readlink("/" + name) }
 func (thisMachine) Stat(name string) (fs.FileInfo, error) { return os.Stat("/" + name) }
 func (thisMachine) Close() error                          { return nil }
@@ -44,20 +75,75 @@ func (thisMachine) OpenFile(name string, flag int, perm os.FileMode) (*os.File, 
 	return os.OpenFile("/"+name, flag, perm)
 }
 
+// onDisk reads a file system of this machine's.
+type onDisk struct{ opener }
+
+func (d onDisk) readlink(name string) (string, error) { return d.Readlink(name) }
+func (d onDisk) close() error                         { return d.Close() }
+
+func (d onDisk) exists(name string) bool {
+	_, err := d.Stat(name)
+	return err == nil
+}
+
+func (d onDisk) read(name string) ([]byte, error) {
+	// Nonblocking, because a fifo in a captured tree would otherwise wait for a writer.
+	f, err := d.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() {
+		return nil, errNotRegular
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxFile {
+		return nil, errTooLarge
+	}
+	return data, nil
+}
+
+func (d onDisk) list(name string) ([]string, error) {
+	f, err := d.OpenFile(name, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.Readdirnames(-1)
+}
+
 // maxFile bounds what is read of one file. The largest that are read are SMBIOS tables and /proc/cpuinfo of machines
 // with hundreds of threads (about 1 MB).
 const maxFile = 8 << 20
 
-// openTree opens this machine ("" or "/") or a captured tree, whose symbolic links os.Root keeps from leading out of it.
-func openTree(dir string) (*tree, error) {
-	if dir == "" || dir == "/" {
-		return &tree{files: thisMachine{}, live: true}, nil
+var (
+	errNotRegular = errors.New("not a regular file")
+	errTooLarge   = fmt.Errorf("more than %d bytes", maxFile)
+)
+
+// openTree opens this machine ("" or "/"), a captured tree, whose symbolic links os.Root keeps from leading out of it,
+// or the file that [Capture] has written.
+func openTree(name string) (*tree, error) {
+	if name == "" || name == "/" {
+		return &tree{files: onDisk{thisMachine{}}, live: true}, nil
 	}
-	root, err := os.OpenRoot(dir)
+	if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() {
+		files, err := readCapture(name)
+		if err != nil {
+			return nil, fmt.Errorf("detect hardware: open the captured machine: %w", err)
+		}
+		return &tree{files: files}, nil
+	}
+	root, err := os.OpenRoot(name)
 	if err != nil {
 		return nil, fmt.Errorf("detect hardware: open the captured tree: %w", err)
 	}
-	return &tree{files: root}, nil
+	return &tree{files: onDisk{root}}, nil
 }
 
 // fileError says why a file of the tree could not be read, without the syscall's name and the root.
@@ -79,23 +165,9 @@ func fileErr(name string, err error) error {
 
 // read returns the content of a regular file.
 func (t *tree) read(name string) ([]byte, error) {
-	// Nonblocking, because a fifo in a captured tree would otherwise wait for a writer.
-	f, err := t.files.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	data, err := t.files.read(name)
 	if err != nil {
 		return nil, fileErr(name, err)
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil {
-		return nil, fileErr(name, err)
-	} else if !info.Mode().IsRegular() {
-		return nil, &fileError{name, errors.New("not a regular file")}
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return nil, fileErr(name, err)
-	}
-	if len(data) > maxFile {
-		return nil, &fileError{name, fmt.Errorf("more than %d bytes", maxFile)}
 	}
 	return data, nil
 }
@@ -121,12 +193,7 @@ func (t *tree) number(name string) (int64, error) {
 
 // list returns the names in a directory, sorted.
 func (t *tree) list(name string) ([]string, error) {
-	d, err := t.files.Open(name)
-	if err != nil {
-		return nil, fileErr(name, err)
-	}
-	defer d.Close()
-	names, err := d.Readdirnames(-1)
+	names, err := t.files.list(name)
 	if err != nil {
 		return nil, fileErr(name, err)
 	}
@@ -134,25 +201,22 @@ func (t *tree) list(name string) ([]string, error) {
 	return names, nil
 }
 
-func (t *tree) exists(name string) bool {
-	_, err := t.files.Stat(name)
-	return err == nil
-}
+func (t *tree) exists(name string) bool { return t.files.exists(name) }
 
 // linkBase returns the last element of a symbolic link's target: the name of a driver or subsystem. "" if there is
 // none.
 func (t *tree) linkBase(name string) string {
-	target, err := t.files.Readlink(name)
+	target, err := t.files.readlink(name)
 	if err != nil {
 		return ""
 	}
-	return path.Base(target)
+	return legible(path.Base(target))
 }
 
 // real returns where a symbolic link leads within the tree, or name itself if it is none. Links of /sys lead to the
 // device in one step, so this is the device's place in the topology.
 func (t *tree) real(name string) string {
-	target, err := t.files.Readlink(name)
+	target, err := t.files.readlink(name)
 	if err != nil || path.IsAbs(target) {
 		return name
 	}
@@ -179,11 +243,14 @@ func clean(data []byte) string {
 	return strings.TrimSpace(s)
 }
 
+// legible makes valid UTF-8 of a name: interfaces can have any bytes for one, and facts are JSON.
+func legible(name string) string { return strings.ToValidUTF8(name, "?") }
+
 // unknowns collects what could not be learnt about one part.
 type unknowns []Unknown
 
 func (u *unknowns) add(field, format string, args ...any) {
-	*u = append(*u, Unknown{Path: field, Reason: fmt.Sprintf(format, args...)})
+	*u = append(*u, Unknown{Path: field, Reason: legible(fmt.Sprintf(format, args...))})
 }
 
 // addErr notes an error, with what to do about the common one.

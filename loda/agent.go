@@ -188,14 +188,12 @@ func (in *Installer) nextAction(ctx context.Context, id, secret string, base Bas
 	if !plan.speaks(secret) {
 		return nil, errSessionOver
 	}
-	switch inst.State {
-	case inventory.Failed, inventory.Quarantined, inventory.Held:
+	switch {
+	case waits(inst, plan):
 		return &agentapi.Action{ID: fmt.Sprintf("wait-%d", inst.StateSince.UnixMilli()), Kind: agentapi.ActionWait, Title: "waiting for a person",
 			Wait: &agentapi.Wait{State: string(inst.State), Reason: inst.Reason}}, nil
-	case inventory.Finishing:
-		if plan.pending() == nil {
-			return nil, errIdle // it is rebooting
-		}
+	case plan.pending() == nil && (inst.State == inventory.Finishing || inst.State == inventory.Installing):
+		return nil, errIdle // it is rebooting
 	}
 
 	m, err := in.store.Machine(ctx, inst.Serial)
@@ -210,16 +208,18 @@ func (in *Installer) nextAction(ctx context.Context, id, secret string, base Bas
 		}
 		var events []inventory.Event
 		now := in.now()
-		switch inst.State {
-		case inventory.Failed, inventory.Quarantined, inventory.Held:
+		switch {
+		case waits(inst, plan):
 			return nil, errIdle // the next look says why
-		case inventory.Queued, inventory.Netbooting:
+		case inst.State == inventory.Queued, inst.State == inventory.Netbooting:
 			plan.startOver()
 			plan.add(agentapi.ActionDetect, "detect the hardware")
 			events, err = Transition(inst, DetectStarted, "", now, in.deadlines)
-		case inventory.Comparing:
-			plan.add(agentapi.ActionInstallImage, "write image "+plan.Image.Name+" to disk")
-			events, err = Transition(inst, InstallStarted, "", now, in.deadlines)
+		case plan.pending() != nil:
+		case inst.State == inventory.Quarantined:
+			plan.add(agentapi.ActionDetect, "look at the hardware again")
+		case inst.State == inventory.Comparing, inst.State == inventory.Configuring:
+			events, err = in.proceed(inst, plan, now)
 		}
 		if err != nil {
 			return nil, err
@@ -242,16 +242,53 @@ func (in *Installer) nextAction(ctx context.Context, id, secret string, base Bas
 	return action, err
 }
 
+// waits reports whether there is nothing to do until a person decides.
+func waits(inst *inventory.Installation, plan *Plan) bool {
+	switch inst.State {
+	case inventory.Failed, inventory.Held:
+		return true
+	case inventory.Quarantined:
+		return !plan.LookAgain
+	}
+	return false
+}
+
+// proceed adds what comes after the comparison: the profile's steps one by one, then the operating system.
+func (in *Installer) proceed(inst *inventory.Installation, plan *Plan, now time.Time) ([]inventory.Event, error) {
+	steps := plan.Profile.Steps
+	switch {
+	case plan.Step < len(steps):
+		plan.add(agentapi.ActionRunScript, fmt.Sprintf("run step %d of %d, %s", plan.Step+1, len(steps), steps[plan.Step].Name))
+		return Transition(inst, ConfigureStarted, "", now, in.deadlines)
+	case plan.Profile.Installer != nil:
+		plan.Installer = &InstallerRun{}
+		plan.add(agentapi.ActionBoot, "reboot into the "+plan.Profile.Installer.Kind+" installer")
+	default:
+		plan.add(agentapi.ActionInstallImage, "write image "+plan.Image.Name+" to disk")
+	}
+	return Transition(inst, InstallStarted, "", now, in.deadlines)
+}
+
 // action fills in what the agent needs. The first-boot secret is made anew each time, since only its hash is kept;
 // the agent writes the seed of the answer that reached it.
 func (in *Installer) action(inst *inventory.Installation, plan *Plan, p *PlannedAction, m *inventory.Machine, base Base) (*agentapi.Action, error) {
 	a := &agentapi.Action{ID: p.ID, Kind: p.Kind, Title: p.Title}
 	switch p.Kind {
+	case agentapi.ActionRunScript:
+		script, err := in.script(inst, plan)
+		if err != nil {
+			return nil, err
+		}
+		a.RunScript = script
 	case agentapi.ActionInstallImage:
 		secret := trust.NewSecret(inst.ID)
 		plan.FirstBootHash = trust.Hash(secret)
+		userData, _, err := in.reveal(plan.Profile.UserData)
+		if err != nil {
+			return nil, fmt.Errorf("user_data: %w", err)
+		}
 		seed, err := image.Seed(image.SeedOptions{
-			Hostname: HostnameOf(m), InstanceID: inst.ID, SSHKeys: plan.Profile.SSHKeys, UserData: plan.Profile.UserData,
+			Hostname: HostnameOf(m), InstanceID: inst.ID, SSHKeys: plan.Profile.SSHKeys, UserData: userData,
 			BuiltinDHCP: plan.Image.BuiltinDHCP,
 			FirstBoot:   agentapi.FirstBoot{URLs: []string{base.API + agentapi.PathInstalled}, Secret: secret, CA: string(in.ca)},
 		})
@@ -265,9 +302,50 @@ func (in *Installer) action(inst *inventory.Installation, plan *Plan, p *Planned
 			Disk: *plan.Disk, Seed: seed, BootLabel: "Loda",
 		}
 	case agentapi.ActionBoot:
+		if plan.Installer != nil {
+			a.Boot = &agentapi.Boot{Method: "reboot"}
+			break
+		}
 		a.Boot = &agentapi.Boot{Method: bootMethod(plan.Profile), Disk: *plan.Disk}
 	}
 	return a, nil
+}
+
+// script is the profile's next step, with its secrets.
+func (in *Installer) script(inst *inventory.Installation, plan *Plan) (*agentapi.RunScript, error) {
+	step := plan.Profile.Steps[plan.Step]
+	run := &agentapi.RunScript{Installation: inst.ID, Serial: string(inst.Serial), Name: step.Name, File: step.File,
+		Interpreter: step.Interpreter, TimeoutSeconds: int(step.Timeout / time.Second), ExitCodes: step.ExitCodes,
+		Script: step.Script, Env: map[string]string{}}
+	for name, text := range step.Env {
+		value, secrets, err := in.reveal(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		run.Env[name] = value
+		for _, secret := range secrets {
+			if !slices.Contains(run.Secrets, secret) {
+				run.Secrets = append(run.Secrets, secret)
+			}
+		}
+	}
+	slices.Sort(run.Secrets)
+	return run, nil
+}
+
+// reveal puts the site's secrets into a text, and lists them.
+func (in *Installer) reveal(text string) (revealed string, secrets []string, err error) {
+	revealed, missing := Fill(text, func(l Late) (string, bool) {
+		value, ok := bootValues(Base{}, "", "", in.secrets)(l)
+		if ok = ok && strings.HasPrefix(string(l), "secret:"); ok {
+			secrets = append(secrets, value)
+		}
+		return value, ok
+	})
+	if len(missing) > 0 {
+		return "", nil, fmt.Errorf("this site has no %s", lateNames(missing))
+	}
+	return revealed, secrets, nil
 }
 
 // ImagePath is where the boot server serves image files.
@@ -329,12 +407,17 @@ func (in *Installer) FinishAction(ctx context.Context, id, action string, r agen
 	if p == nil || p.Result != nil {
 		return nil
 	}
-	var facts *hw.Facts
+	var v verdict
 	if p.Kind == agentapi.ActionDetect && r.OK {
-		if facts, err = readFacts(inst.Serial, r.Data); err != nil {
+		facts, err := readFacts(inst.Serial, r.Data)
+		if err != nil {
 			r = agentapi.Result{Error: err.Error(), Seconds: r.Seconds}
-		} else if err := in.keepFacts(ctx, inst.Serial, facts, r.Data); err != nil {
-			return fmt.Errorf("keeping the facts of machine %s: %w", inst.Serial, err) // the agent sends them again
+		} else {
+			m, err := in.keepFacts(ctx, inst.Serial, facts, r.Data)
+			if err != nil {
+				return fmt.Errorf("keeping the facts of machine %s: %w", inst.Serial, err) // the agent sends them again
+			}
+			v = in.compare(ctx, m, plan, facts)
 		}
 	}
 	_, err = in.update(ctx, id, func(inst *inventory.Installation, plan *Plan) ([]inventory.Event, error) {
@@ -357,6 +440,10 @@ func (in *Installer) FinishAction(ctx context.Context, id, action string, r agen
 			if reason == "" {
 				reason = "the agent gave no reason"
 			}
+			if inst.State == inventory.Quarantined {
+				plan.LookAgain = false
+				return []inventory.Event{event(inst, inventory.KindAlarm, now, nil, "%s: %s", p.Title, reason)}, nil
+			}
 			broke, err := Transition(inst, Broke, p.Title+": "+reason, now, in.deadlines)
 			if err != nil || !r.Retryable || p.Kind != agentapi.ActionInstallImage || plan.Again >= maxAgain {
 				return append(back, broke...), err
@@ -367,28 +454,19 @@ func (in *Installer) FinishAction(ctx context.Context, id, action string, r agen
 			return slices.Concat(back, broke, again), err
 		}
 		events := append(back, event(inst, inventory.KindAction, now, kept.Data, "done in %.1f s: %s", r.Seconds, p.Title))
-		more, err := in.advance(inst, plan, p.Kind, facts, now)
+		more, err := in.advance(inst, plan, p.Kind, v, now)
 		return append(events, more...), err
 	})
 	return err
 }
 
 // advance moves an installation on after a good result.
-func (in *Installer) advance(inst *inventory.Installation, plan *Plan, done agentapi.ActionKind, facts *hw.Facts, now time.Time) ([]inventory.Event, error) {
+func (in *Installer) advance(inst *inventory.Installation, plan *Plan, done agentapi.ActionKind, v verdict, now time.Time) ([]inventory.Event, error) {
 	switch done {
 	case agentapi.ActionDetect:
-		events, err := Transition(inst, CompareStarted, "", now, in.deadlines)
-		if err != nil {
-			return nil, err
-		}
-		disk, err := chooseDisk(plan, facts)
-		if err != nil {
-			broke, terr := Transition(inst, Broke, err.Error(), now, in.deadlines)
-			return append(events, broke...), terr
-		}
-		plan.Disk = &agentapi.DiskIdentity{Serial: disk.Serial, WWN: disk.WWN, Path: disk.Path, Bytes: disk.Bytes}
-		return append(events, event(inst, inventory.KindAction, now, plan.Disk, "disk chosen: %s, %s %s, serial %s, %s",
-			disk.Name, disk.Vendor, disk.Model, orDash(disk.Serial), hw.Size(disk.Bytes))), nil
+		return in.judge(inst, plan, v, now)
+	case agentapi.ActionRunScript:
+		plan.Step++
 	case agentapi.ActionInstallImage:
 		events, err := Transition(inst, WrittenToDisk, "", now, in.deadlines)
 		if err != nil {
@@ -396,39 +474,13 @@ func (in *Installer) advance(inst *inventory.Installation, plan *Plan, done agen
 		}
 		plan.add(agentapi.ActionBoot, bootMethod(plan.Profile)+" into the installed system")
 		return events, nil
-	}
-	return nil, nil
-}
-
-// chooseDisk applies the profile's rule, and refuses what the image or the identity does not allow.
-func chooseDisk(plan *Plan, facts *hw.Facts) (*hw.Disk, error) {
-	disk, err := plan.Profile.Disk.Choose(facts.Disks)
-	if err != nil {
-		return nil, fmt.Errorf("root disk: %w", err)
-	}
-	if need := plan.Image.RawBytes + agentapi.SeedBytes; disk.Bytes < need {
-		return nil, fmt.Errorf("root disk: %s (serial %s) has %d bytes, image %s needs %d with its seed: give the machine a "+
-			"larger disk, or the profile a smaller image or another disk rule", disk.Name, orDash(disk.Serial), disk.Bytes,
-			plan.Image.Name, need)
-	}
-	same := 0
-	for i := range facts.Disks {
-		if facts.Disks[i].Matches(disk.Serial, disk.WWN, disk.Path, disk.Bytes) {
-			same++
+	case agentapi.ActionBoot:
+		if plan.Installer != nil {
+			plan.Installer.Armed = true
+			inst.Deadline = now.Add(in.deadlines.in(inventory.Netbooting))
 		}
 	}
-	if same != 1 {
-		return nil, fmt.Errorf("root disk: %d disks share the identity of %s (serial %s, WWN %s, path %s): it could not be "+
-			"found again safely", same, disk.Name, orDash(disk.Serial), orDash(disk.WWN), orDash(disk.Path))
-	}
-	return disk, nil
-}
-
-func orDash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
+	return nil, nil
 }
 
 const maxFacts = 4 << 20
@@ -450,8 +502,8 @@ func readFacts(serial inventory.Serial, doc json.RawMessage) (*hw.Facts, error) 
 
 // keepFacts stores a facts document with its machine.
 func (in *Installer) keepFacts(ctx context.Context, serial inventory.Serial, facts *hw.Facts,
-	doc json.RawMessage) error {
-	_, err := in.store.UpdateMachine(ctx, serial, func(m *inventory.Machine) error {
+	doc json.RawMessage) (*inventory.Machine, error) {
+	return in.store.UpdateMachine(ctx, serial, func(m *inventory.Machine) error {
 		m.Facts, m.LastSeenAt = doc, in.now()
 		for _, f := range []struct {
 			field *string
@@ -463,7 +515,6 @@ func (in *Installer) keepFacts(ctx context.Context, serial inventory.Serial, fac
 		}
 		return nil
 	})
-	return err
 }
 
 // Log appends lines that the agent or a script printed.

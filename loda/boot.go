@@ -26,15 +26,23 @@ type Sighting struct {
 	Remote netip.Addr `json:"remote"`
 	// Firmware is `BIOS` or `UEFI`, for people.
 	Firmware string `json:"firmware,omitempty"`
+	// Base is how the machine reaches this server.
+	Base Base `json:"-"`
 }
 
 // A Decision says what a machine boots.
 type Decision struct {
-	// BootOS: load kernel and initramfs, with Token on the command line. Otherwise: boot from the local disk.
+	// BootOS: load kernel and initramfs, with Token on the command line.
 	BootOS bool
 	Token  string
-	// KernelArgs of the profile.
+	// KernelArgs of the profile, for the kernel of bootOS.
 	KernelArgs []string
+	// Kernel, Initrds and Args: load a distribution's installer, whose files lie below the artifacts.
+	Kernel  string
+	Initrds []string
+	Args    string
+	// Neither BootOS nor Kernel: boot from the local disk.
+
 	// Message says why, for the machine's console.
 	Message string
 }
@@ -71,13 +79,26 @@ func (in *Installer) Boot(ctx context.Context, s Sighting) (Decision, error) {
 		return in.local(ctx, m, inst.ID, "the operating system is on disk")
 	}
 
+	repinned, err := in.lookAgain(ctx, inst)
+	if err != nil {
+		return Decision{}, err
+	}
 	token := trust.NewSecret(inst.ID)
-	var args []string
+	decision := Decision{BootOS: true, Token: token, Message: "installation " + inst.ID}
 	_, err = in.update(ctx, inst.ID, func(inst *inventory.Installation, plan *Plan) ([]inventory.Event, error) {
 		now := in.now()
 		var events []inventory.Event
-		switch inst.State {
-		case inventory.Failed, inventory.Quarantined:
+		switch {
+		case inst.State == inventory.Installing && plan.Installer != nil && plan.Installer.Armed:
+			decision = in.bootInstaller(inst, plan, s, now)
+			return []inventory.Event{event(inst, inventory.KindBoot, now, s, "boots the installer of profile %s (%s, asked from %s)",
+				plan.Profile.Name, s.Firmware, s.Remote)}, nil
+		case inst.State == inventory.Quarantined && repinned != nil:
+			// It may have been repaired.
+			plan.startOver()
+			plan.LookAgain = true
+			plan.Revision, plan.Profile, plan.Image = repinned.Revision, repinned.Profile, repinned.Image
+		case inst.State == inventory.Failed, inst.State == inventory.Quarantined:
 			// The agent waits there for a person and can go on at once.
 		default:
 			if events, err = Transition(inst, ScriptGiven, "", now, in.deadlines); err != nil {
@@ -89,8 +110,8 @@ func (in *Installer) Boot(ctx context.Context, s Sighting) (Decision, error) {
 			events = append(events, event(inst, inventory.KindAlarm, now, nil, "the boot script was asked for from %s while the "+
 				"agent's session is from %s: one machine under two addresses, or somebody who claims to be it", s.Remote, plan.Session.From))
 		}
-		plan.addToken(BootToken{Hash: trust.Hash(token), IssuedAt: now, To: s.Remote.String()})
-		args = plan.Profile.KernelArgs
+		plan.Tokens = keepToken(plan.Tokens, BootToken{Hash: trust.Hash(token), IssuedAt: now, To: s.Remote.String()})
+		decision.KernelArgs = plan.Profile.KernelArgs
 		return append(events, event(inst, inventory.KindBoot, now, s, "boots bootOS (%s, asked from %s)", s.Firmware, s.Remote)), nil
 	})
 	if errors.Is(err, ErrTransition) {
@@ -100,7 +121,26 @@ func (in *Installer) Boot(ctx context.Context, s Sighting) (Decision, error) {
 	if err != nil {
 		return Decision{}, err
 	}
-	return Decision{BootOS: true, Token: token, KernelArgs: args, Message: "installation " + inst.ID}, nil
+	return decision, nil
+}
+
+// lookAgain plans anew for a machine that is quarantined for what it is made of and boots once more: it may have been
+// repaired, or its profile corrected. Nil: there is nothing to look at.
+func (in *Installer) lookAgain(ctx context.Context, inst *inventory.Installation) (*Plan, error) {
+	plan, err := planOf(inst)
+	if err != nil {
+		return nil, err
+	}
+	if inst.State != inventory.Quarantined || plan.Quarantine != ForHardware && plan.Quarantine != ForProfile {
+		return nil, nil
+	}
+	repinned, err := in.replan(ctx, inst)
+	if err != nil {
+		// Its profile is gone, or its image: a person has to see to that. Meanwhile it is compared with what was pinned.
+		in.log.Warn("a quarantined machine cannot be planned anew", "serial", inst.Serial, "error", err)
+		return plan, nil
+	}
+	return repinned, nil
 }
 
 func (in *Installer) local(ctx context.Context, m *inventory.Machine, installation, why string) (Decision, error) {
@@ -199,7 +239,7 @@ func (in *Installer) doubt(ctx context.Context, serial inventory.Serial, reason 
 		return err
 	}
 	_, err = in.update(ctx, inst.ID, func(inst *inventory.Installation, plan *Plan) ([]inventory.Event, error) {
-		plan.Session = nil
+		plan.Session, plan.Quarantine, plan.LookAgain = nil, ForIdentity, false
 		return Transition(inst, Differs, reason, in.now(), in.deadlines)
 	})
 	if errors.Is(err, ErrTransition) {

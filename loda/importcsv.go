@@ -379,7 +379,7 @@ func (in *Installer) checkProfiles(ctx context.Context, machines []inventory.Mac
 		}
 		verdict, known := verdicts[m.Profile]
 		if !known {
-			_, _, err := in.resolve(ctx, m.Profile)
+			_, err := in.pin(ctx, &m, m.Profile)
 			switch {
 			case err == nil:
 			case errors.Is(err, ErrNoProfile), errors.Is(err, image.ErrNotFound), errors.Is(err, image.ErrInvalid),

@@ -23,11 +23,27 @@ type Images interface {
 	Get(name string) (image.Image, error)
 }
 
+// Artifacts is where an [Installer] looks at the files that machines boot.
+type Artifacts interface {
+	// CheckArtifact says what is wrong with a file, such as another digest.
+	CheckArtifact(ctx context.Context, a Artifact) error
+}
+
+// Secrets are the values that profiles name and that no repository holds.
+type Secrets interface {
+	// Secret returns the value; false: there is none of that name.
+	Secret(name string) (string, bool)
+}
+
 // Config of an [Installer]. Store, Profiles and Images are needed.
 type Config struct {
 	Store    inventory.Store
 	Profiles Profiles
 	Images   Images
+	// Artifacts are needed for profiles that boot a distribution's installer.
+	Artifacts Artifacts
+	// Secrets are needed for profiles that name some.
+	Secrets Secrets
 	// CA is the certificate authority that installed systems check the callback against, PEM.
 	CA []byte
 	// Deadlines per state; the zero value means the defaults.
@@ -43,6 +59,8 @@ type Installer struct {
 	store     inventory.Store
 	profiles  Profiles
 	images    Images
+	artifacts Artifacts
+	secrets   Secrets
 	ca        []byte
 	deadlines Deadlines
 	log       *slog.Logger
@@ -58,8 +76,8 @@ func NewInstaller(c Config) (*Installer, error) {
 	if err := c.Deadlines.Validate(); err != nil {
 		return nil, fmt.Errorf("loda: deadlines: %w", err)
 	}
-	in := &Installer{store: c.Store, profiles: c.Profiles, images: c.Images, ca: c.CA, deadlines: c.Deadlines,
-		log: c.Logger, now: c.Now}
+	in := &Installer{store: c.Store, profiles: c.Profiles, images: c.Images, artifacts: c.Artifacts, secrets: c.Secrets,
+		ca: c.CA, deadlines: c.Deadlines, log: c.Logger, now: c.Now}
 	if in.log == nil {
 		in.log = slog.Default()
 	}
@@ -100,28 +118,27 @@ func (in *Installer) Install(ctx context.Context, serial inventory.Serial, o Ins
 	if name == "" {
 		name = m.Profile
 	}
-	profile, img, err := in.resolve(ctx, name)
+	plan, err := in.pin(ctx, m, name)
 	if err != nil {
 		return nil, fmt.Errorf("machine %s: %w", serial, err)
 	}
 	now := in.now()
-	inst := inventory.Installation{ID: newID(now), Serial: serial, State: inventory.Queued, Profile: profile.Name,
+	inst := inventory.Installation{ID: newID(now), Serial: serial, State: inventory.Queued, Profile: plan.Profile.Name,
 		Attempt: 1, CreatedAt: now, UpdatedAt: now, StateSince: now}
 	if o.Hold {
 		inst.State, inst.Reason = inventory.Held, "opened on hold; release it to begin"
 	}
 	inst.Entered = map[inventory.State]time.Time{inst.State: now}
-	plan := &Plan{Profile: *profile, Image: *img}
 	if err := plan.store(&inst); err != nil {
 		return nil, err
 	}
 	ev := inventory.Event{Time: now, Serial: serial, Installation: inst.ID, Kind: inventory.KindState,
-		Message: fmt.Sprintf("installation opened: profile %s, image %s (sha256 %.12s…), %s%s", profile.Name, img.Name,
-			img.SHA256, inst.State, by(o.By))}
+		Message: fmt.Sprintf("installation opened: %s, %s%s", plan.summary(), inst.State, by(o.By))}
 	if err := in.store.CreateInstallation(ctx, inst, ev); err != nil {
 		return nil, fmt.Errorf("machine %s: %w", serial, err)
 	}
-	in.log.Info("installation opened", "serial", serial, "installation", inst.ID, "profile", profile.Name, "state", inst.State)
+	in.log.Info("installation opened", "serial", serial, "installation", inst.ID, "profile", inst.Profile,
+		"revision", plan.Revision, "state", inst.State)
 	return &inst, nil
 }
 
@@ -130,22 +147,6 @@ func by(who string) string {
 		return ""
 	}
 	return ", by " + who
-}
-
-// resolve finds a profile and the image that it names.
-func (in *Installer) resolve(ctx context.Context, name string) (*Profile, *image.Image, error) {
-	if name == "" {
-		return nil, nil, fmt.Errorf("no profile given, and the machine has none: %w", ErrRefused)
-	}
-	profile, err := in.profiles.Profile(ctx, name)
-	if err != nil {
-		return nil, nil, fmt.Errorf("profile %s: %w", name, err)
-	}
-	img, err := in.images.Get(profile.Image)
-	if err != nil {
-		return nil, nil, fmt.Errorf("profile %s: image %s: %w", name, profile.Image, err)
-	}
-	return profile, &img, nil
 }
 
 // Cancel ends the open installation of a machine. An agent at work loses its session; a disk that is being written
@@ -181,22 +182,29 @@ func (in *Installer) decide(ctx context.Context, serial inventory.Serial, trigge
 	}
 	var repinned *Plan
 	if trigger == RetryAsked || trigger == ReleaseAsked {
-		profile, img, err := in.resolve(ctx, inst.Profile)
-		if err != nil {
+		if repinned, err = in.replan(ctx, inst); err != nil {
 			return nil, fmt.Errorf("machine %s: %w", serial, err)
 		}
-		repinned = &Plan{Profile: *profile, Image: *img}
 	}
 	return in.update(ctx, inst.ID, func(inst *inventory.Installation, plan *Plan) ([]inventory.Event, error) {
 		text := strings.TrimPrefix(strings.TrimSpace(reason)+by(who), ", ")
+		released := trigger == ReleaseAsked && inst.State == inventory.Quarantined
+		if released && plan.Quarantine == ForProfile {
+			return nil, fmt.Errorf("machine %s is quarantined since no profile is for it, so there is nothing to release it to: "+
+				"push one that matches and retry, or cancel and install with a profile's name: %w", serial, ErrRefused)
+		}
 		events, err := Transition(inst, trigger, text, in.now(), in.deadlines)
 		if err != nil {
 			return nil, err
 		}
 		if repinned != nil {
-			plan.Profile, plan.Image = repinned.Profile, repinned.Image
+			plan.Revision, plan.Profile, plan.Image = repinned.Revision, repinned.Profile, repinned.Image
 			plan.startOver()
 			plan.Again = 0
+			if released && plan.Quarantine == ForHardware {
+				plan.Accepted = plan.Differences
+			}
+			plan.Quarantine, plan.LookAgain = "", false
 		}
 		if trigger == CancelAsked {
 			plan.Session = nil
@@ -204,6 +212,19 @@ func (in *Installer) decide(ctx context.Context, serial inventory.Serial, trigge
 		}
 		return events, nil
 	})
+}
+
+// replan pins anew what an open installation is to get.
+func (in *Installer) replan(ctx context.Context, inst *inventory.Installation) (*Plan, error) {
+	plan, err := planOf(inst)
+	if err != nil {
+		return nil, err
+	}
+	m, err := in.store.Machine(ctx, inst.Serial)
+	if err != nil {
+		return nil, err
+	}
+	return in.pin(ctx, m, plan.Named)
 }
 
 // update runs change on an installation and its plan in one transaction, and wakes whoever waits for it.

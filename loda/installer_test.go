@@ -35,6 +35,9 @@ type bench struct {
 	store inventory.Store
 	now   time.Time
 	img   image.Image
+	// profiles other than the fixed ones, and what goes with them.
+	profiles loda.Profiles
+	vault    vault
 }
 
 // Get implements loda.Images.
@@ -55,15 +58,20 @@ func newBench(t *testing.T) *bench {
 // open puts an installer over a store.
 func (b *bench) open(store inventory.Store) {
 	t := b.t
-	profiles, err := loda.NewStaticProfiles(map[string]loda.Profile{
+	fixed, err := loda.NewStaticProfiles(map[string]loda.Profile{
 		"debian": {Image: "debian-12"},
 		"kexec":  {Image: "debian-12", Boot: "kexec"},
 		"broken": {Image: "nowhere"},
 	})
 	require.NoError(t, err)
+	var profiles loda.Profiles = fixed
+	if b.profiles != nil {
+		profiles = b.profiles
+	}
 	authority, err := trust.Open(t.TempDir())
 	require.NoError(t, err)
-	b.Installer, err = loda.NewInstaller(loda.Config{Store: store, Profiles: profiles, Images: b, CA: authority.PEM(),
+	b.Installer, err = loda.NewInstaller(loda.Config{Store: store, Profiles: profiles, Images: b, Artifacts: b.vault,
+		Secrets: b.vault, CA: authority.PEM(),
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: func() time.Time { return b.now }})
 	require.NoError(t, err)
 }
@@ -76,7 +84,8 @@ func (b *bench) load(csv string, install bool) {
 
 func (b *bench) boot(serial string, macs ...string) loda.Decision {
 	b.t.Helper()
-	d, err := b.Boot(b.t.Context(), loda.Sighting{Serial: serial, MACs: macs, Remote: netip.MustParseAddr("10.77.0.30"), Firmware: "BIOS"})
+	d, err := b.Boot(b.t.Context(), loda.Sighting{Serial: serial, MACs: macs, Remote: netip.MustParseAddr("10.77.0.30"), Firmware: "BIOS",
+		Base: loda.Base{API: "https://10.77.0.1:8443", Boot: "http://10.77.0.1:8080"}})
 	require.NoError(b.t, err)
 	return d
 }

@@ -32,6 +32,8 @@ const (
 	CameBack Trigger = "came back"
 	// Differs: the machine is not what was ordered, or its identity is in doubt.
 	Differs Trigger = "differs"
+	// Repaired: a machine that had differed was looked at again, and is what was ordered.
+	Repaired Trigger = "repaired"
 	// A person decided.
 	HoldAsked    Trigger = "hold asked"
 	ReleaseAsked Trigger = "release asked"
@@ -74,7 +76,9 @@ var transitions = map[Trigger]map[inventory.State]inventory.State{
 	Broke: each(inventory.Failed, append([]inventory.State{inventory.Finishing}, inFlight...)...),
 	Stalled: each(inventory.Failed, inventory.Netbooting, inventory.Detecting, inventory.Comparing,
 		inventory.Configuring, inventory.Installing, inventory.Finishing),
-	Differs: each(inventory.Quarantined, append([]inventory.State{inventory.Held}, inFlight...)...),
+	// One that differs again may differ in another way.
+	Differs:  each(inventory.Quarantined, append([]inventory.State{inventory.Held, inventory.Quarantined}, inFlight...)...),
+	Repaired: {inventory.Quarantined: inventory.Comparing},
 
 	HoldAsked: {inventory.Queued: inventory.Held},
 	ReleaseAsked: {inventory.Held: inventory.Queued,
@@ -158,13 +162,13 @@ func Transition(inst *inventory.Installation, trigger Trigger, reason string, no
 	if limit := d.in(to); limit > 0 {
 		inst.Deadline = now.Add(limit)
 	}
-	if to == inventory.Queued {
-		if trigger == RetryAsked || trigger == ReleaseAsked && from == inventory.Quarantined {
+	if to == inventory.Queued || trigger == Repaired {
+		if trigger == RetryAsked || trigger == Repaired || trigger == ReleaseAsked && from == inventory.Quarantined {
 			inst.Attempt++
 		}
 		inst.Entered = nil
 	}
-	if to == from {
+	if to == from && (to != inventory.Quarantined || inst.Reason == reason) {
 		return nil, nil
 	}
 	inst.State, inst.StateSince = to, now

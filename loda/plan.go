@@ -1,11 +1,14 @@
 package loda
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
+	"github.com/project-loda/loda/hw"
 	"github.com/project-loda/loda/inventory"
 	"github.com/project-loda/loda/loda/agentapi"
 	"github.com/project-loda/loda/loda/image"
@@ -14,9 +17,23 @@ import (
 // Plan is what an installation pinned when it was opened, and what became of it: the document in
 // [inventory.Installation.Plan]. Secrets stand in it as hashes only.
 type Plan struct {
-	// Profile and Image as they were when the installation was opened.
+	// Revision of the profiles that this attempt is planned with; empty where there are none.
+	Revision string `json:"revision,omitempty"`
+	// Named is the profile that a person chose; empty: the one that matches the machine.
+	Named string `json:"named,omitempty"`
+	// Profile and Image as they were when the installation was opened. From the comparison on the profile is that of
+	// this very machine, without its model, which has done its work then.
 	Profile Profile     `json:"profile"`
 	Image   image.Image `json:"image"`
+
+	// Quarantine is why the machine is quarantined, empty if it is not.
+	Quarantine Quarantine `json:"quarantine,omitempty"`
+	// LookAgain: a quarantined machine has booted anew and is to be compared once more.
+	LookAgain bool `json:"look_again,omitempty"`
+	// Differences to the model that the last comparison found.
+	Differences []hw.Difference `json:"differences,omitempty"`
+	// Accepted are those that a person has released the machine with.
+	Accepted []hw.Difference `json:"accepted,omitempty"`
 
 	// Tokens are the boot tokens handed out last, newest last.
 	Tokens []BootToken `json:"tokens,omitempty"`
@@ -26,6 +43,10 @@ type Plan struct {
 	Actions []PlannedAction `json:"actions,omitempty"`
 	// NextAction numbers actions; a number is never used twice in an installation.
 	NextAction int `json:"next_action"`
+	// Step is how many of the profile's steps are done in the current boot.
+	Step int `json:"step,omitempty"`
+	// Installer is the distribution's installer at work.
+	Installer *InstallerRun `json:"installer,omitempty"`
 	// Disk is the one that the rule chose from the facts of the current boot.
 	Disk *agentapi.DiskIdentity `json:"disk,omitempty"`
 	// FirstBootHash is of the secret that the last seed carried.
@@ -34,6 +55,32 @@ type Plan struct {
 	Again int `json:"again,omitempty"`
 	// FirstBoot is what the installed system reported.
 	FirstBoot *agentapi.Installed `json:"first_boot,omitempty"`
+}
+
+// Quarantine says what a quarantined machine is suspected of, and so what frees it.
+type Quarantine string
+
+const (
+	// ForIdentity: two machines may be one. Only a person can tell.
+	ForIdentity Quarantine = "identity"
+	// ForHardware: it differs from its model. It is compared again at its next boot.
+	ForHardware Quarantine = "hardware"
+	// ForProfile: no profile is for it. It is matched again at its next boot.
+	ForProfile Quarantine = "profile"
+)
+
+// InstallerRun is a distribution's installer that was, or is to be, started.
+type InstallerRun struct {
+	// Armed: the next netboot starts the installer. Once it has fetched an answer file, the next one goes to bootOS
+	// again: the machine lost power, or somebody reset it.
+	Armed bool `json:"armed,omitempty"`
+	// Tokens are those handed out with the boot script last, newest last.
+	Tokens []BootToken `json:"tokens,omitempty"`
+	// Hash is of the token that the installer came with first; From is its address.
+	Hash string `json:"hash,omitempty"`
+	From string `json:"from,omitempty"`
+	// Fetched is when an answer file was fetched first, by name.
+	Fetched map[string]time.Time `json:"fetched,omitempty"`
 }
 
 // A BootToken was handed out with a boot script and can be exchanged once.
@@ -92,11 +139,24 @@ func (p *Plan) store(inst *inventory.Installation) error {
 	return nil
 }
 
-func (p *Plan) addToken(t BootToken) {
-	p.Tokens = append(p.Tokens, t)
-	if n := len(p.Tokens); n > maxTokens {
-		p.Tokens = slices.Clone(p.Tokens[n-maxTokens:])
+// summary says what is pinned.
+func (p *Plan) summary() string {
+	switch {
+	case p.Profile.Name == "":
+		return "the profile that matches" + at(p.Revision)
+	case p.Profile.Installer != nil:
+		return fmt.Sprintf("profile %s%s, %s installer", p.Profile.Name, at(p.Revision), p.Profile.Installer.Kind)
 	}
+	return fmt.Sprintf("profile %s%s, image %s (sha256 %.12s…)", p.Profile.Name, at(p.Revision), p.Image.Name, p.Image.SHA256)
+}
+
+// keepToken adds a token to those that were handed out.
+func keepToken(tokens []BootToken, t BootToken) []BootToken {
+	tokens = append(tokens, t)
+	if n := len(tokens); n > maxTokens {
+		tokens = slices.Clone(tokens[n-maxTokens:])
+	}
+	return tokens
 }
 
 // pending is the action that has no result yet.
@@ -126,5 +186,30 @@ func (p *Plan) add(kind agentapi.ActionKind, title string) *PlannedAction {
 
 // startOver forgets what the machine has done since it booted, for a boot or an attempt that begins anew.
 func (p *Plan) startOver() {
-	p.Actions, p.Disk, p.FirstBootHash = nil, nil, ""
+	p.Actions, p.Disk, p.FirstBootHash, p.Step, p.Installer = nil, nil, "", 0, nil
+}
+
+// PinnedRevisions lists the revisions that open installations have pinned, each once, sorted.
+func PinnedRevisions(ctx context.Context, store inventory.InstallationStore) ([]string, error) {
+	seen := map[string]bool{}
+	filter := inventory.InstallationFilter{OpenOnly: true, Limit: 1000}
+	for {
+		page, err := store.Installations(ctx, filter)
+		if err != nil {
+			return nil, err
+		}
+		for i := range page {
+			plan, err := planOf(&page[i])
+			if err != nil {
+				return nil, err
+			}
+			if plan.Revision != "" {
+				seen[plan.Revision] = true
+			}
+		}
+		if len(page) < filter.Limit {
+			return slices.Sorted(maps.Keys(seen)), nil
+		}
+		filter.After = page[len(page)-1].ID
+	}
 }

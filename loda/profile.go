@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/project-loda/loda/hw"
+	"github.com/project-loda/loda/inventory"
+	"github.com/project-loda/loda/loda/agentapi"
 	"github.com/project-loda/loda/loda/image"
 	"github.com/project-loda/loda/raid"
 )
@@ -61,6 +63,20 @@ type Step struct {
 	ExitCodes []int `json:"exit_codes"`
 }
 
+// Validate says what is wrong with a step: what the agent would refuse to run.
+func (s *Step) Validate() error {
+	var errs []error
+	if s.Timeout < time.Second || s.Timeout > maxStep {
+		errs = append(errs, fmt.Errorf("timeout %s: want 1s to %s", s.Timeout, maxStep))
+	}
+	run := agentapi.RunScript{Installation: "check", Serial: "check", Name: s.Name, File: s.File, Script: s.Script,
+		Interpreter: s.Interpreter, TimeoutSeconds: int(maxStep / time.Second), Env: s.Env, ExitCodes: s.ExitCodes}
+	return errors.Join(append(errs, run.Validate())...)
+}
+
+// maxStep bounds one script: a firmware update takes its time.
+const maxStep = 4 * time.Hour
+
 // A DistroInstaller is a distribution's own installer, booted over the network. Its texts may hold [Late] values.
 type DistroInstaller struct {
 	// Kind is how the answers are written: preseed, kickstart, autoinstall, autoyast or other.
@@ -85,12 +101,35 @@ type Artifact struct {
 // ErrNoProfile is returned, possibly wrapped, when there is no profile of a name.
 var ErrNoProfile = errors.New("no such profile")
 
+// ErrByFacts is returned by [Profiles.Resolve] for a machine whose profile follows from what it is made of, before that
+// is known.
+var ErrByFacts = errors.New("the profile is chosen when the hardware is known")
+
 // Profiles is where an [Installer] finds profiles.
 type Profiles interface {
-	// Profile returns the profile of that name, or [ErrNoProfile].
-	Profile(ctx context.Context, name string) (*Profile, error)
-	// Names lists all profiles, sorted.
+	// Names lists all profiles of the current revision, sorted.
 	Names(ctx context.Context) ([]string, error)
+	// Profile returns the profile of that name of the current revision, or [ErrNoProfile]. It is made for no machine:
+	// texts that depend on one are empty.
+	Profile(ctx context.Context, name string) (*Profile, error)
+	// Revision is what an installation pins that is opened now, such as a commit. Empty: profiles have none, and the
+	// profile itself is pinned.
+	Revision(ctx context.Context) (string, error)
+	// Resolve returns the profile of one machine, with all its texts. A machine that no profile is for, or more than one,
+	// or not the one that was named, is [ErrNoProfile] with the reasons. It is only called for revisions that Revision
+	// has returned, and must return the same for the same subject.
+	Resolve(ctx context.Context, s Subject) (*Profile, error)
+}
+
+// A Subject is a machine that a profile is wanted for.
+type Subject struct {
+	// Revision that was pinned.
+	Revision string
+	// Profile is the name that a person gave; empty: the one that matches.
+	Profile string
+	Machine *inventory.Machine
+	// Facts are nil before the hardware is known; then a profile that was not named is [ErrByFacts].
+	Facts *hw.Facts
 }
 
 // StaticProfiles are profiles that never change, by name.
@@ -117,6 +156,21 @@ func (s StaticProfiles) Profile(_ context.Context, name string) (*Profile, error
 	return nil, ErrNoProfile
 }
 
+// Revision implements [Profiles]: there are none.
+func (s StaticProfiles) Revision(context.Context) (string, error) { return "", nil }
+
+// Resolve implements [Profiles]. A machine must name its profile.
+func (s StaticProfiles) Resolve(ctx context.Context, subject Subject) (*Profile, error) {
+	if subject.Profile == "" {
+		return nil, fmt.Errorf("%w: none was given, and the machine has none", ErrNoProfile)
+	}
+	p, err := s.Profile(ctx, subject.Profile)
+	if err != nil {
+		return nil, fmt.Errorf("profile %s: %w", subject.Profile, err)
+	}
+	return p, nil
+}
+
 // Names implements [Profiles].
 func (s StaticProfiles) Names(context.Context) ([]string, error) {
 	return slices.Sorted(maps.Keys(s)), nil
@@ -130,8 +184,26 @@ func (p *Profile) Validate() error {
 	if !profileName.MatchString(p.Name) {
 		errs = append(errs, fmt.Errorf("name %q: want up to 63 letters, digits, dots, dashes and underscores", p.Name))
 	}
-	if p.Image == "" {
+	switch {
+	case p.Image == "" && p.Installer == nil:
 		errs = append(errs, errors.New("image: missing; name an image that `lodad image list` shows"))
+	case p.Image != "" && p.Installer != nil:
+		errs = append(errs, errors.New("image, installer: both are given; want one of them"))
+	}
+	for i, step := range p.Steps {
+		if err := step.Validate(); err != nil {
+			errs = append(errs, fmt.Errorf("steps[%d]: %w", i, err))
+		}
+	}
+	if p.Model != nil {
+		if err := p.Model.Validate(); err != nil {
+			errs = append(errs, fmt.Errorf("model: %w", err))
+		}
+	}
+	if p.RAID != nil {
+		if err := p.RAID.Validate(); err != nil {
+			errs = append(errs, fmt.Errorf("raid: %w", err))
+		}
 	}
 	if err := p.Disk.Validate(); err != nil {
 		errs = append(errs, fmt.Errorf("disk: %w", err))

@@ -30,11 +30,14 @@ type config struct {
 	Database string    `yaml:"database"`
 	Log      logConfig `yaml:"log"`
 
-	Listen    listenConfig            `yaml:"listen"`
-	DHCP      dhcpConfig              `yaml:"dhcp"`
-	PXE       pxeConfig               `yaml:"pxe"`
-	Deadlines loda.Deadlines          `yaml:"deadlines"`
-	Profiles  map[string]loda.Profile `yaml:"profiles"`
+	Listen    listenConfig   `yaml:"listen"`
+	DHCP      dhcpConfig     `yaml:"dhcp"`
+	PXE       pxeConfig      `yaml:"pxe"`
+	Deadlines loda.Deadlines `yaml:"deadlines"`
+	// Repository and Profiles are two ways to say what becomes of machines.
+	Repository repositoryConfig        `yaml:"repository"`
+	Profiles   map[string]loda.Profile `yaml:"profiles"`
+	Secrets    string                  `yaml:"secrets"`
 }
 
 type logConfig struct {
@@ -212,6 +215,15 @@ func (c *config) check() error {
 	if _, err := loda.NewStaticProfiles(c.Profiles); err != nil {
 		bad("profiles: %w", err)
 	}
+	if err := c.Repository.check(); err != nil {
+		bad("repository: %w", err)
+	}
+	if c.Repository.URL != "" && len(c.Profiles) > 0 {
+		bad("profiles, repository: both are given; want one place that says what becomes of machines")
+	}
+	if c.Secrets != "" && !filepath.IsAbs(c.Secrets) {
+		bad("secrets: %q is not an absolute path", c.Secrets)
+	}
 	return errors.Join(errs...)
 }
 
@@ -300,7 +312,27 @@ deadlines:
   installing: 15m
   finishing: 30m
 
-# What becomes of machines. An installation pins its profile when it is opened.
+# The git repository that says what becomes of machines: profiles with hardware models, scripts, operating systems. Its
+# format is documented in examples/config-repo. lodad uses the newest commit that is free of mistakes, and an installation
+# keeps to the commit that it began with.
+repository: {}
+# repository:
+#   url: https://git.example/infra/machines.git  # or ssh://, user@host:path, a local path
+#   branch: main                             # or tag: or commit: with 40 digits; none of them: the default branch
+#   poll: 1m                                 # how often to look for a new commit
+#   token_file: /etc/loda/git-token          # access token for https
+#   username: git                            # that goes with it
+#   ca_file: /etc/loda/git-ca.pem            # certificate authority of the git server, if it is not a public one
+#   webhook_secret_file: /etc/loda/webhook   # GitHub, GitLab and Gitea may POST pushes to /webhooks/git of the API
+#   # ssh has other keys than token_file, username and ca_file: key_file for the private key, passphrase_file if it has
+#   # one, and known_hosts_file with the host keys that are accepted, as ssh-keyscan prints them.
+
+# A YAML file of names and values that the repository names and does not hold, such as the passwords of BMCs. Nobody but
+# lodad should be able to read it. Empty: there are none.
+secrets: ""
+
+# What becomes of machines where there is no repository; give one of the two. An installation pins its profile when it
+# is opened.
 profiles: {}
 # profiles:
 #   debian:

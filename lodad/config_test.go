@@ -67,7 +67,15 @@ func uncommented(t *testing.T) string {
 
 func TestExamplesOfTheTemplateAreValid(t *testing.T) {
 	text := uncommented(t)
-	c, err := loadText(t, text)
+	_, err := loadText(t, text)
+	require.ErrorContains(t, err, "both are given; want one place")
+	repository := regexp.MustCompile(`(?ms)^repository:\n(  .*?\n)+`)
+	require.Regexp(t, repository, text)
+	c, err := loadText(t, regexp.MustCompile(`(?ms)^profiles:\n.*`).ReplaceAllString(text, ""))
+	require.NoError(t, err, text)
+	require.Equal(t, "main", c.Repository.Branch)
+	require.Equal(t, time.Minute, c.Repository.Poll)
+	c, err = loadText(t, repository.ReplaceAllString(text, ""))
 	require.NoError(t, err, text)
 	require.Equal(t, []string{"eth1"}, c.DHCP.Interfaces)
 	subnets, err := c.DHCP.subnets()

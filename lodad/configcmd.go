@@ -3,14 +3,24 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/project-loda/loda/loda/api"
 )
 
 func configCommand(g *globals) *cobra.Command {
-	cmd := &cobra.Command{Use: "config", Short: "Write and check the configuration"}
+	cmd := &cobra.Command{
+		Use:   "config",
+		Short: "The configuration of lodad, and the repository of profiles",
+		Long: `Two things are called configuration. lodad.yaml says how this lodad runs: init and
+verify are about it. The config repository says what becomes of machines, and a
+team reviews it in git: check, render, affected, status and sync are about it.`,
+	}
 	var force bool
 	initCmd := &cobra.Command{
 		Use:     "init [FILE]",
@@ -41,6 +51,67 @@ func configCommand(g *globals) *cobra.Command {
 			return nil
 		},
 	}
-	cmd.AddCommand(initCmd, verify)
+	cmd.AddCommand(initCmd, verify, configCheck(g), configRender(g), configAffected(g), configStatus(g, false), configStatus(g, true))
 	return cmd
+}
+
+// configStatus shows the state of the repository of profiles, after fetching it for sync.
+func configStatus(g *globals, sync bool) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show which commit of the config repository is in use, and which was refused and why",
+		Args:  exactly(0),
+	}
+	if sync {
+		cmd.Use, cmd.Short = "sync", "Fetch the config repository now, and show its status"
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := g.client()
+		if err != nil {
+			return err
+		}
+		ask := c.Repository
+		if sync {
+			ask = c.SyncRepository
+		}
+		r, err := ask(cmd.Context())
+		if err != nil {
+			return err
+		}
+		if g.output == "json" {
+			err = writeJSON(cmd.OutOrStdout(), r)
+		} else {
+			err = showRepository(cmd.OutOrStdout(), r)
+		}
+		if err == nil && sync && (r.LastError != "" || r.Refused != nil) {
+			return errSilent
+		}
+		return err
+	}
+	return cmd
+}
+
+func showRepository(w io.Writer, r api.Repository) error {
+	now := time.Now()
+	rows := [][]string{{"follows", dash(r.Ref)}}
+	if r.Commit == nil {
+		rows = append(rows, []string{"in use", "none yet: nothing can be installed"})
+	} else {
+		rows = append(rows, []string{"in use", describeCommit(*r.Commit)}, []string{"  for", age(r.InUseSince, now)})
+	}
+	rows = append(rows, []string{"fetched", age(r.LastSuccess, now) + " ago"})
+	if r.LastError != "" {
+		rows = append(rows, []string{"fetching fails", "for " + age(r.FailingSince, now) + ": " + r.LastError})
+	}
+	if r.Refused != nil {
+		rows = append(rows, []string{"refused", describeCommit(r.Refused.Commit)})
+		for _, e := range r.Refused.Errors {
+			rows = append(rows, []string{"", e})
+		}
+	}
+	return table(w, []string{"repository", plain(r.URL)}, rows)
+}
+
+func describeCommit(c api.Commit) string {
+	return fmt.Sprintf("%.10s by %s, %s: %s", c.Hash, dash(c.Author), c.Time.Local().Format(time.DateTime), c.Message)
 }

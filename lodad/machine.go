@@ -176,7 +176,7 @@ func showMachine(w io.Writer, m api.Machine) error {
 	}
 	if i := m.Installation; i != nil {
 		rows = append(rows, []string{"installation", i.ID}, []string{"state", string(i.State) + " for " + age(i.StateSince, time.Now())},
-			[]string{"image", i.Image}, []string{"attempt", fmt.Sprint(i.Attempt)})
+			[]string{"image", dash(i.Image)}, []string{"commit", dash(i.Revision)}, []string{"attempt", fmt.Sprint(i.Attempt)})
 		if i.Reason != "" {
 			rows = append(rows, []string{"reason", i.Reason})
 		}
@@ -186,6 +186,12 @@ func showMachine(w io.Writer, m api.Machine) error {
 	}
 	if err := table(w, []string{"serial", string(m.Serial)}, rows); err != nil {
 		return err
+	}
+	if i := m.Installation; i != nil && len(i.Differences) > 0 {
+		fmt.Fprintf(w, "\ndifferences to the model of profile %s\n", plain(i.Profile))
+		for _, d := range i.Differences {
+			fmt.Fprintf(w, "  %-4s  %s\n", strings.ToUpper(string(d.Severity)), plain(d.Text))
+		}
 	}
 	if len(m.Facts) == 0 {
 		return nil

@@ -61,7 +61,7 @@ func serve(ctx context.Context, c *config) (err error) {
 	if err := firstToken(ctx, store, c.path(adminTokenFile)); err != nil {
 		return err
 	}
-	profiles, err := loda.NewStaticProfiles(c.Profiles)
+	secrets, err := openSecrets(c.Secrets, log)
 	if err != nil {
 		return err
 	}
@@ -69,12 +69,22 @@ func serve(ctx context.Context, c *config) (err error) {
 	if err != nil {
 		return err
 	}
-	s, err := site.New(site.Config{
-		Name: c.Site, Version: version(), Dir: dir, Store: store, Profiles: profiles, Deadlines: c.Deadlines,
+	sc := site.Config{
+		Name: c.Site, Version: version(), Dir: dir, Store: store, Secrets: secrets, Deadlines: c.Deadlines,
 		Interfaces: c.DHCP.Interfaces, Subnets: subnets,
 		API: c.Listen.API, Boot: c.Listen.Boot, TFTP: c.Listen.TFTP, Socket: c.socket(),
 		NBPDirs: c.PXE.NBPDirs, Chainload: c.PXE.Chainload, Logger: log,
-	})
+	}
+	if c.Repository.URL != "" {
+		if sc.Repository, err = c.openProfiles(log); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, sc.Repository.Source().Close()) }()
+		sc.WebhookSecret = c.Repository.webhookSecret()
+	} else if sc.Profiles, err = loda.NewStaticProfiles(c.Profiles); err != nil {
+		return err
+	}
+	s, err := site.New(sc)
 	if err != nil {
 		return err
 	}

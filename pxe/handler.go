@@ -208,9 +208,12 @@ func (h *Handler) refuse(w *recorder, r *http.Request, status int, err error) {
 	http.Error(w, http.StatusText(status), status)
 }
 
+// defaultAttempts is about nine minutes.
+const defaultAttempts = 20
+
 func (h *Handler) maxAttempts() int {
 	if h.MaxAttempts <= 0 {
-		return 20
+		return defaultAttempts
 	}
 	return h.MaxAttempts
 }

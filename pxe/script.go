@@ -226,6 +226,10 @@ func renderRetry(reason string, c Client, maxAttempts int) string {
 	return s.String()
 }
 
+// RenderScript writes an instruction as the iPXE script that [Handler] would answer a machine with. The error says what of
+// it cannot be said in iPXE.
+func RenderScript(in Instruction, c Client) (string, error) { return render(in, c, defaultAttempts) }
+
 // render writes an instruction as a script. The error says what of it cannot be said in iPXE.
 func render(in Instruction, c Client, maxAttempts int) (string, error) {
 	switch in := in.(type) {

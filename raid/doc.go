@@ -1,9 +1,36 @@
-// Package raid knows storage controllers. Today it tells from a controller's PCI ids what it is and which vendor tool
-// drives it, before any tool runs:
+// Package raid knows storage controllers. It tells from a controller's PCI ids what it is and which vendor tool drives it,
+// before any tool runs:
 //
 //	for _, c := range facts.Controllers {
 //		if r, ok := raid.Recognize(c); ok {
 //			fmt.Println(c.Address, r.Family, "by", r.Tool)
 //		}
 //	}
+//
+// And it has the language in which a profile says what a machine's storage must look like, [Layout]. A server with one
+// RAID controller, a mirror of two small SSDs to boot from, the rest in one volume with a spare of its own:
+//
+//	controllers:
+//	- volumes:
+//	  - {name: os, level: 1, disks: {count: 2, medium: ssd, size: 480GB}, boot: true}
+//	  - {name: data, level: 6, disks: {count: 10, medium: hdd}, strip: 256KiB, read: ahead, write: back}
+//	  spares:
+//	  - {disks: {count: 1, medium: hdd}, for: [data]}
+//	  rest: jbod
+//	  unlisted: remove
+//
+// A white box whose disks hang on an HBA: the kernel's RAID, two arrays on the same two disks, and a card that is to
+// show its disks one by one:
+//
+//	controllers:
+//	- controller: model *9460*
+//	  mode: jbod
+//	- controller: md
+//	  volumes:
+//	  - {name: os, level: 1, disks: {count: 2, bus: nvme}, size: 100GiB, boot: true}
+//	  - {name: scratch, level: 0, disks: {same_as: os}}
+//	  - {name: data, level: 1+0, disks: {all: true, size: 3TB..}}
+//
+// What is not said stays as it is: controllers that are not named, their mode, volumes that are not listed, disks that
+// nothing takes.
 package raid

@@ -15,3 +15,17 @@ func ExampleRecognize() {
 	}
 	// Output: 0000:18:00.0 is a PERC SAS-3 3108 (raid), managed by perccli or storcli
 }
+
+func ExampleLayout_Validate() {
+	layout := raid.Layout{Controllers: []raid.ControllerLayout{{
+		Volumes: []raid.Volume{
+			{Name: "os", Level: raid.Level1, Disks: raid.DiskChoice{Count: 2, Medium: hw.SSD}, Boot: true},
+			{Name: "data", Level: raid.Level6, Disks: raid.DiskChoice{Count: 3}},
+		},
+		Spares: []raid.Spare{{Disks: raid.DiskChoice{Count: 1}, For: []string{"date"}}},
+	}}}
+	fmt.Println(layout.Validate())
+	// Output:
+	// controllers[0].volumes[1].disks: 3 are too few: level 6 wants at least 4
+	// controllers[0].spares[0].for[0]: "date" is no volume of this controller
+}

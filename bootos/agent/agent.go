@@ -8,9 +8,9 @@
 // # What it promises
 //
 // An action is done once and its result is sent until the server has it, over restarts and absences of the server of
-// any length. An action that comes again after it was done is answered from memory. An image is written only for the
-// serial number that the firmware has and for the installation that the session is for. A panic in an action is a
-// failed action.
+// any length. An action that comes again after it was done is answered from memory. An image is written, and a script
+// is run, only for the serial number that the firmware has and for the installation that the session is for. A panic in
+// an action is a failed action.
 package agent
 
 import (
@@ -34,6 +34,9 @@ type Machine interface {
 	Detect(ctx context.Context) (json.RawMessage, error)
 	// Install writes an image. Serial number and installation were checked; that the disk is the right one was not.
 	Install(ctx context.Context, in agentapi.InstallImage, report Report) (*agentapi.InstallImageResult, error)
+	// RunScript runs a script of the profile to its end. Serial number and installation were checked. The result may come
+	// together with an error.
+	RunScript(ctx context.Context, in agentapi.RunScript, report Report) (*agentapi.RunScriptResult, error)
 	// PrepareBoot does all of leaving that can fail, such as loading a kernel, and returns what does the rest. That is
 	// called after the server has the result, and normally does not return.
 	PrepareBoot(ctx context.Context, b agentapi.Boot, report Report) (leave func() error, err error)
@@ -335,6 +338,8 @@ func (a *Agent) perform(ctx context.Context, action *agentapi.Action, report Rep
 		data, err = a.Machine.Detect(ctx)
 	case agentapi.ActionInstallImage:
 		data, err = a.install(ctx, action.InstallImage, report)
+	case agentapi.ActionRunScript:
+		data, err = a.runScript(ctx, action.RunScript, report)
 	case agentapi.ActionBoot:
 		if action.Boot == nil {
 			return nil, nil, errors.New("the server's boot action does not say how")
@@ -351,13 +356,8 @@ func (a *Agent) install(ctx context.Context, in *agentapi.InstallImage, report R
 	if in == nil {
 		return nil, errors.New("the server's install-image action has no image")
 	}
-	if !SameSerial(in.Serial, a.Identity.Serial) {
-		return nil, &RefusedError{fmt.Sprintf("the image is for the machine with serial number %q, and this one has %q "+
-			"in its firmware", in.Serial, a.Identity.Serial)}
-	}
-	if in.Installation == "" || in.Installation != a.session.Installation {
-		return nil, &RefusedError{fmt.Sprintf("the image is for installation %q, and this session is for %q",
-			in.Installation, a.session.Installation)}
+	if err := a.isFor("the image", in.Serial, in.Installation); err != nil {
+		return nil, err
 	}
 	if in.Disk.Serial == "" && in.Disk.WWN == "" && in.Disk.Path == "" {
 		return nil, &RefusedError{"the target disk has no identity: neither serial number nor WWN nor path"}
@@ -367,6 +367,34 @@ func (a *Agent) install(ctx context.Context, in *agentapi.InstallImage, report R
 		return nil, err
 	}
 	return json.Marshal(done)
+}
+
+func (a *Agent) runScript(ctx context.Context, in *agentapi.RunScript, report Report) (json.RawMessage, error) {
+	if in == nil {
+		return nil, errors.New("the server's run-script action has no script")
+	}
+	if err := a.isFor("the script", in.Serial, in.Installation); err != nil {
+		return nil, err
+	}
+	done, err := a.Machine.RunScript(ctx, *in, report)
+	if done == nil {
+		return nil, err
+	}
+	data, broken := json.Marshal(done)
+	return data, errors.Join(err, broken)
+}
+
+// isFor refuses what is meant for another machine or installation.
+func (a *Agent) isFor(what, serial, installation string) error {
+	if !SameSerial(serial, a.Identity.Serial) {
+		return &RefusedError{fmt.Sprintf("%s is for the machine with serial number %q, and this one has %q "+
+			"in its firmware", what, serial, a.Identity.Serial)}
+	}
+	if installation == "" || installation != a.session.Installation {
+		return &RefusedError{fmt.Sprintf("%s is for installation %q, and this session is for %q", what, installation,
+			a.session.Installation)}
+	}
+	return nil
 }
 
 // SameSerial compares two serial numbers, one of which may be in the canonical form of package inventory. None equals

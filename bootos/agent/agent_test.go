@@ -173,11 +173,13 @@ type fake struct {
 	mu      sync.Mutex
 	detects int
 	images  []agentapi.InstallImage
+	scripts []agentapi.RunScript
 	clock   time.Time
 	left    []string
 
 	detect  func(context.Context) (json.RawMessage, error)
 	install func(context.Context, agentapi.InstallImage, agent.Report) error
+	run     func(context.Context, agentapi.RunScript, agent.Report) (*agentapi.RunScriptResult, error)
 	prepare error
 	leave   error
 }
@@ -204,6 +206,17 @@ func (f *fake) Install(ctx context.Context, in agentapi.InstallImage, r agent.Re
 		}
 	}
 	return &agentapi.InstallImageResult{Device: "/dev/sda"}, nil
+}
+
+func (f *fake) RunScript(ctx context.Context, in agentapi.RunScript, r agent.Report) (
+	*agentapi.RunScriptResult, error) {
+	f.mu.Lock()
+	f.scripts = append(f.scripts, in)
+	f.mu.Unlock()
+	if f.run != nil {
+		return f.run(ctx, in, r)
+	}
+	return &agentapi.RunScriptResult{}, nil
 }
 
 func (f *fake) PrepareBoot(_ context.Context, b agentapi.Boot, _ agent.Report) (func() error, error) {
@@ -309,6 +322,14 @@ func image(id string, change ...func(*agentapi.InstallImage)) agentapi.Action {
 	return agentapi.Action{ID: id, Kind: agentapi.ActionInstallImage, InstallImage: in}
 }
 
+func script(id string, change ...func(*agentapi.RunScript)) agentapi.Action {
+	s := &agentapi.RunScript{Installation: installation, Serial: serial, Name: "raid", Script: "true"}
+	for _, c := range change {
+		c(s)
+	}
+	return agentapi.Action{ID: id, Kind: agentapi.ActionRunScript, RunScript: s}
+}
+
 func reboot(id string) agentapi.Action {
 	return agentapi.Action{ID: id, Kind: agentapi.ActionBoot, Boot: &agentapi.Boot{Method: "reboot"}}
 }
@@ -367,6 +388,67 @@ func TestAnImageForAnotherMachineOrInstallationIsRefusedAndNothingIsWritten(t *t
 			require.Empty(t, m.images)
 		})
 	}
+}
+
+func TestAScriptForAnotherMachineOrInstallationIsNotRun(t *testing.T) {
+	for says, change := range map[string]func(*agentapi.RunScript){
+		`"SN-2", and this one has "sn-1 "`: func(s *agentapi.RunScript) { s.Serial = "SN-2" },
+		"serial number":                    func(s *agentapi.RunScript) { s.Serial = "" },
+		`installation "i-2"`:               func(s *agentapi.RunScript) { s.Installation = "i-2" },
+		`installation ""`:                  func(s *agentapi.RunScript) { s.Installation = "" },
+	} {
+		d, m := newDaemon(t, script("a1", change)), &fake{}
+		_, wait, cancel := d.boot(m)
+		d.finished(wait, cancel)
+		require.Contains(t, d.result("a1").Error, "refused")
+		require.Contains(t, d.result("a1").Error, says)
+		require.Empty(t, d.result("a1").Data)
+		require.Empty(t, m.scripts)
+	}
+}
+
+func TestAScriptsResultIsKnownAlsoWhenItFailed(t *testing.T) {
+	d := newDaemon(t, script("a1"), script("a2"), script("a1"), agentapi.Action{ID: "a3", Kind: agentapi.ActionRunScript})
+	m := &fake{}
+	m.run = func(_ context.Context, _ agentapi.RunScript, r agent.Report) (*agentapi.RunScriptResult, error) {
+		r.Log("raid: a line")
+		if len(m.scripts) == 1 {
+			return &agentapi.RunScriptResult{Lines: 1}, nil
+		}
+		return &agentapi.RunScriptResult{ExitCode: 3, Lines: 1}, errors.New("ended with exit code 3")
+	}
+	_, wait, cancel := d.boot(m)
+	d.finished(wait, cancel)
+	require.Len(t, d.results["a1"], 2, "the second time from memory")
+	require.True(t, d.results["a1"][0].OK)
+	require.JSONEq(t, `{"exit_code":0,"seconds":0,"lines":1,"dropped_lines":0}`, string(d.results["a1"][0].Data))
+	require.False(t, d.result("a2").OK)
+	require.Equal(t, "ended with exit code 3", d.result("a2").Error)
+	require.JSONEq(t, `{"exit_code":3,"seconds":0,"lines":1,"dropped_lines":0}`, string(d.result("a2").Data))
+	require.Contains(t, d.result("a3").Error, "has no script")
+	require.Len(t, m.scripts, 2)
+	require.Equal(t, "a1 raid: a line", d.logs[0].Action+" "+d.logs[0].Text)
+}
+
+func TestNoCallWithLogLinesIsLargerThanAServerTakes(t *testing.T) {
+	d := newDaemon(t, script("a1"))
+	var largest int64
+	d.refuse = func(r *http.Request) int {
+		if r.URL.Path == agentapi.PathLog {
+			largest = max(largest, r.ContentLength)
+		}
+		return 0
+	}
+	m := &fake{run: func(_ context.Context, _ agentapi.RunScript, r agent.Report) (*agentapi.RunScriptResult, error) {
+		for range 400 {
+			r.Log(strings.Repeat("<", 4096)) // six bytes each in JSON
+		}
+		return nil, nil
+	}}
+	_, wait, cancel := d.boot(m)
+	d.finished(wait, cancel)
+	require.Len(t, d.logs, 400)
+	require.Less(t, largest, int64(1<<20))
 }
 
 func TestAMachineWithoutASerialNumberIsNeverWrittenTo(t *testing.T) {

@@ -12,10 +12,12 @@ import (
 )
 
 const (
-	// maxLines and maxLine bound what the agent holds for a server that is away; maxBatch is what one call carries.
-	maxLines = 2000
-	maxLine  = 4096
-	maxBatch = 200
+	// maxLines and maxLine bound what the agent holds for a server that is away; maxBatch lines and maxBatchText bytes are
+	// what one call carries. A server takes a megabyte, and JSON makes up to six bytes of one.
+	maxLines     = 2000
+	maxLine      = 4096
+	maxBatch     = 200
+	maxBatchText = 128 << 10
 	// logEvery is how long lines gather before they are sent.
 	logEvery = time.Second
 )
@@ -59,7 +61,10 @@ func (q *logQueue) flush(ctx context.Context) {
 	defer q.sending.Unlock()
 	for {
 		q.mu.Lock()
-		n := min(len(q.lines), maxBatch)
+		n := 0
+		for text := 0; n < min(len(q.lines), maxBatch) && text < maxBatchText; n++ {
+			text += len(q.lines[n].Text)
+		}
 		batch := append([]agentapi.LogLine(nil), q.lines[:n]...)
 		lost := q.lost
 		q.mu.Unlock()

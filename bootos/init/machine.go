@@ -12,6 +12,7 @@ import (
 	"github.com/project-loda/loda/bootos/agent"
 	"github.com/project-loda/loda/bootos/disk"
 	"github.com/project-loda/loda/bootos/early"
+	"github.com/project-loda/loda/bootos/script"
 	"github.com/project-loda/loda/hw"
 	"github.com/project-loda/loda/loda/agentapi"
 )
@@ -20,6 +21,8 @@ import (
 type machine struct {
 	console  *early.Console
 	hardware *hardware
+	// ranScript: the first script waited for disks to appear. That takes a second, and each step would wait again.
+	ranScript bool
 }
 
 const (
@@ -142,6 +145,17 @@ type installError struct{ error }
 
 func (e installError) Unwrap() error   { return e.error }
 func (e installError) Retryable() bool { return disk.Retryable(e.error) }
+
+func (m *machine) RunScript(ctx context.Context, in agentapi.RunScript, report agent.Report) (
+	*agentapi.RunScriptResult, error) {
+	// A script may want any device.
+	m.hardware.wait(ctx, m.hardware.all, driversMost)
+	if !m.ranScript {
+		early.Settle(ctx, settleFor)
+		m.ranScript = true
+	}
+	return (&script.Runner{Dir: "/run"}).Run(ctx, in, report)
+}
 
 func (m *machine) PrepareBoot(ctx context.Context, b agentapi.Boot, report agent.Report) (func() error, error) {
 	switch b.Method {

@@ -80,6 +80,7 @@ type Action struct {
 	// Title is for people: the console and the timeline.
 	Title        string        `json:"title"`
 	InstallImage *InstallImage `json:"install_image,omitempty"`
+	RunScript    *RunScript    `json:"run_script,omitempty"`
 	Boot         *Boot         `json:"boot,omitempty"`
 	Wait         *Wait         `json:"wait,omitempty"`
 }
@@ -92,6 +93,9 @@ const (
 	ActionDetect ActionKind = "detect"
 	// ActionInstallImage writes an image to a disk; see [InstallImage]. It destroys what was on that disk.
 	ActionInstallImage ActionKind = "install-image"
+	// ActionRunScript runs a script of the machine's profile; see [RunScript]. The result's Data is a [RunScriptResult],
+	// also when the script failed.
+	ActionRunScript ActionKind = "run-script"
 	// ActionBoot leaves the bootOS. The agent reports the result first, then goes.
 	ActionBoot ActionKind = "boot"
 	// ActionWait has no result: there is nothing to do until a person decides. The agent shows the reason on the
@@ -131,6 +135,51 @@ type DiskIdentity struct {
 	// Path is the persistent device path (bus topology), such as pci-0000:00:04.0.
 	Path  string `json:"path,omitempty"`
 	Bytes int64  `json:"bytes"`
+}
+
+// RunScript is a script of the machine's profile, with its secrets filled in. The agent runs it as root in bootOS and
+// sends what it prints to the timeline, line by line. It may have run before: a power cut, or an agent that starts
+// anew, runs it from its beginning once more.
+type RunScript struct {
+	// Installation and Serial are the proof that this machine is meant, as in [InstallImage].
+	Installation string `json:"installation"`
+	Serial       string `json:"serial"`
+	// Name is the step's, and File where the script came from. Both are for people.
+	Name string `json:"name"`
+	File string `json:"file,omitempty"`
+	// Script is the text that is run, at most [MaxScript] bytes.
+	Script string `json:"script"`
+	// Interpreter is a program and its arguments, such as `/bin/sh -e`. It gets the script's path as its last argument.
+	Interpreter []string `json:"interpreter"`
+	// TimeoutSeconds is how long the script may take. Then it is ended, with the rest of its process group.
+	TimeoutSeconds int `json:"timeout_seconds"`
+	// Env is added to the few variables that every script has. Names that begin with LODA_ are refused.
+	Env map[string]string `json:"env,omitempty"`
+	// ExitCodes are those of success. Empty: 0.
+	ExitCodes []int `json:"exit_codes,omitempty"`
+	// Secrets are texts that must not appear in the timeline, nor on the console. In what the script prints, each is
+	// replaced by `***`. One of less than [MinSecret] bytes is not: that would hide half of every line.
+	Secrets []string `json:"secrets,omitempty"`
+}
+
+const (
+	// MaxScript bounds the text of a [RunScript].
+	MaxScript = 1 << 20
+	// MaxScriptSeconds bounds the time that a script may be given.
+	MaxScriptSeconds = 24 * 60 * 60
+	// MinSecret is the length from which on a secret can be hidden in a script's output.
+	MinSecret = 4
+)
+
+// RunScriptResult is the Data of an [ActionRunScript], whether it succeeded or not. It is missing where the script was
+// not started at all.
+type RunScriptResult struct {
+	// ExitCode is -1 when a signal ended the script, as after its timeout.
+	ExitCode int     `json:"exit_code"`
+	Seconds  float64 `json:"seconds"`
+	// Lines counts what the script printed, DroppedLines what of it is not in the timeline: the middle of a long output.
+	Lines        int `json:"lines"`
+	DroppedLines int `json:"dropped_lines"`
 }
 
 // Boot says how to leave the bootOS.

@@ -7,6 +7,7 @@ package api
 import (
 	"time"
 
+	"github.com/project-loda/loda/hw"
 	"github.com/project-loda/loda/inventory"
 	"github.com/project-loda/loda/loda"
 )
@@ -52,6 +53,9 @@ type Installation struct {
 	Entered      map[inventory.State]time.Time `json:"entered,omitempty" doc:"when each state of this attempt was entered first"`
 	Deadline     time.Time                     `json:"deadline,omitzero"`
 	Address      string                        `json:"address,omitempty" doc:"of the installed system, as it reported"`
+	Revision     string                        `json:"revision,omitempty" doc:"commit that this attempt is planned with"`
+	Quarantine   loda.Quarantine               `json:"quarantine,omitempty" enum:"identity,hardware,profile" doc:"what a quarantined machine is suspected of"`
+	Differences  []hw.Difference               `json:"differences,omitempty" doc:"to the model, of the last comparison; not in lists"`
 }
 
 // MachinePage is one page of machines, ordered by serial number.
@@ -88,10 +92,43 @@ type ImportResult = loda.ImportResult
 
 // Profile is a profile of the site.
 type Profile struct {
-	Name  string `json:"name"`
-	Image string `json:"image"`
-	Boot  string `json:"boot,omitempty"`
+	Name      string `json:"name"`
+	Image     string `json:"image"`
+	Installer string `json:"installer,omitempty" doc:"kind of the distribution's installer, instead of an image"`
+	Boot      string `json:"boot,omitempty"`
+	Revision  string `json:"revision,omitempty" doc:"commit that it was read from"`
 }
+
+// Repository is what a site knows of the git repository that its profiles come from.
+type Repository struct {
+	URL          string         `json:"url"`
+	Ref          string         `json:"ref" doc:"branch, tag or commit that is followed"`
+	Commit       *Commit        `json:"commit,omitempty" doc:"the one in use"`
+	InUseSince   time.Time      `json:"in_use_since,omitzero"`
+	Refused      *RefusedCommit `json:"refused,omitempty" doc:"what the remote has, and is not used"`
+	LastSuccess  time.Time      `json:"last_success,omitzero" doc:"of a fetch"`
+	FailingSince time.Time      `json:"failing_since,omitzero"`
+	LastError    string         `json:"last_error,omitempty" doc:"of the last fetch, if it failed"`
+	NextPoll     time.Time      `json:"next_poll,omitzero"`
+}
+
+// Commit of a git repository.
+type Commit struct {
+	Hash    string    `json:"hash"`
+	Author  string    `json:"author,omitempty"`
+	Time    time.Time `json:"time,omitzero"`
+	Message string    `json:"message,omitempty" doc:"first line"`
+}
+
+// RefusedCommit is a commit that does not validate.
+type RefusedCommit struct {
+	Commit
+	Since  time.Time `json:"since"`
+	Errors []string  `json:"errors" doc:"each with file, line and column where it has one"`
+}
+
+// Rendering is what one machine would get.
+type Rendering = loda.Rendering
 
 // Token is an API token without its secret.
 type Token struct {

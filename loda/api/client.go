@@ -148,6 +148,25 @@ func (c *Client) Machine(ctx context.Context, serial string) (m Machine, err err
 	return m, c.do(ctx, "GET", machinePath(serial), nil, nil, "", &m)
 }
 
+// Render returns what a machine would get at a commit; empty: at the one in use.
+func (c *Client) Render(ctx context.Context, serial, revision string) (r Rendering, err error) {
+	v := url.Values{}
+	if revision != "" {
+		v.Set("revision", revision)
+	}
+	return r, c.do(ctx, "GET", machinePath(serial)+"/rendering", v, nil, "", &r)
+}
+
+// Repository says what the site knows of its git repository of profiles.
+func (c *Client) Repository(ctx context.Context) (r Repository, err error) {
+	return r, c.do(ctx, "GET", "/api/v1/repository", nil, nil, "", &r)
+}
+
+// SyncRepository fetches it now. A failure of the fetch is in the answer.
+func (c *Client) SyncRepository(ctx context.Context) (r Repository, err error) {
+	return r, c.do(ctx, "POST", "/api/v1/repository/sync", nil, nil, "", &r)
+}
+
 // DeleteMachine forgets a machine.
 func (c *Client) DeleteMachine(ctx context.Context, serial string) error {
 	return c.do(ctx, "DELETE", machinePath(serial), nil, nil, "", nil)

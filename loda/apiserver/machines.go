@@ -10,6 +10,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/project-loda/loda/hw"
 	"github.com/project-loda/loda/inventory"
 	"github.com/project-loda/loda/loda"
 	"github.com/project-loda/loda/loda/api"
@@ -34,6 +35,8 @@ func (p MachinePath) parse() (inventory.Serial, error) {
 func (s *server) machineOperations(a huma.API) {
 	huma.Register(a, operation("GET", "/api/v1/machines", "list-machines", api.Viewer, "Machines by serial number, without facts"), s.listMachines)
 	huma.Register(a, operation("GET", "/api/v1/machines/{serial}", "get-machine", api.Viewer, "One machine with its facts"), s.getMachine)
+	huma.Register(a, operation("GET", "/api/v1/machines/{serial}/rendering", "render-machine", api.Viewer,
+		"What the machine would get: plan, boot scripts, steps, answer files; without secrets"), s.rendering)
 	huma.Register(a, operation("DELETE", "/api/v1/machines/{serial}", "delete-machine", api.Admin,
 		"Forget a machine; its timeline and installations stay"), s.deleteMachine)
 	huma.Register(a, operation("POST", "/api/v1/imports", "import-machines", api.Operator,
@@ -90,17 +93,31 @@ func view(inst *inventory.Installation) api.Installation {
 		Attempt: inst.Attempt, Progress: inst.Progress, ProgressText: inst.ProgressText, CreatedAt: inst.CreatedAt,
 		UpdatedAt: inst.UpdatedAt, StateSince: inst.StateSince, Entered: inst.Entered, Deadline: inst.Deadline}
 	var plan struct { // what is needed of a loda.Plan; the rest takes longer to read than the inventory
-		Image     struct{ Name string }
-		FirstBoot struct{ Address string } `json:"first_boot"`
+		Image      struct{ Name string }
+		FirstBoot  struct{ Address string } `json:"first_boot"`
+		Revision   string
+		Quarantine loda.Quarantine
 	}
 	if json.Unmarshal(inst.Plan, &plan) == nil {
 		v.Image, v.Address = plan.Image.Name, plan.FirstBoot.Address
+		v.Revision, v.Quarantine = plan.Revision, plan.Quarantine
+	}
+	return v
+}
+
+// whole is view with what is too much for a list.
+func whole(inst *inventory.Installation) api.Installation {
+	v := view(inst)
+	var plan struct{ Differences []hw.Difference }
+	if json.Unmarshal(inst.Plan, &plan) == nil {
+		v.Differences = plan.Differences
 	}
 	return v
 }
 
 // latest finds the open installation of a machine, or the last one; nil if there was none.
-func (s *server) latest(ctx context.Context, serial inventory.Serial) (*api.Installation, error) {
+func (s *server) latest(ctx context.Context, serial inventory.Serial,
+	show func(*inventory.Installation) api.Installation) (*api.Installation, error) {
 	inst, err := s.store.OpenInstallation(ctx, serial)
 	if errors.Is(err, inventory.ErrNotFound) {
 		page, err := s.store.Installations(ctx, inventory.InstallationFilter{Serial: serial, Newest: true, Limit: 1})
@@ -111,8 +128,13 @@ func (s *server) latest(ctx context.Context, serial inventory.Serial) (*api.Inst
 	} else if err != nil {
 		return nil, err
 	}
-	v := view(inst)
+	v := show(inst)
 	return &v, nil
+}
+
+// brief is latest for a list.
+func (s *server) brief(ctx context.Context, serial inventory.Serial) (*api.Installation, error) {
+	return s.latest(ctx, serial, view)
 }
 
 // manyMachines is from how many on it is cheaper to read installations that may be of other machines.
@@ -145,7 +167,7 @@ func (s *server) latestOfMany(ctx context.Context) (
 	return func(ctx context.Context, serial inventory.Serial) (*api.Installation, error) {
 		inst, ok := found[serial]
 		if !ok {
-			return s.latest(ctx, serial)
+			return s.brief(ctx, serial)
 		}
 		v := view(inst)
 		return &v, nil
@@ -165,7 +187,7 @@ func (s *server) listMachines(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, s.fail(err)
 	}
-	latest := s.latest
+	latest := s.brief
 	if len(machines) > manyMachines {
 		if latest, err = s.latestOfMany(ctx); err != nil {
 			return nil, s.fail(err)
@@ -195,7 +217,7 @@ func (s *server) getMachine(ctx context.Context, in *MachinePath) (*body[api.Mac
 	if err != nil {
 		return nil, s.fail(named(err, serial))
 	}
-	inst, err := s.latest(ctx, serial)
+	inst, err := s.latest(ctx, serial, whole)
 	if err != nil {
 		return nil, s.fail(err)
 	}
@@ -290,7 +312,22 @@ func (s *server) getInstallation(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, s.fail(err)
 	}
-	return &body[api.Installation]{view(inst)}, nil
+	return &body[api.Installation]{whole(inst)}, nil
+}
+
+func (s *server) rendering(ctx context.Context, in *struct {
+	MachinePath
+	Revision string `query:"revision" maxLength:"64" doc:"commit; the one in use by default"`
+}) (*body[api.Rendering], error) {
+	serial, err := in.parse()
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.Installer.Render(ctx, serial, in.Revision)
+	if err != nil {
+		return nil, s.fail(named(err, serial))
+	}
+	return &body[api.Rendering]{*r}, nil
 }
 
 func (s *server) timeline(ctx context.Context, in *struct {

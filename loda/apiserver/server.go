@@ -19,15 +19,20 @@ import (
 	"github.com/project-loda/loda/inventory"
 	"github.com/project-loda/loda/loda"
 	"github.com/project-loda/loda/loda/api"
+	"github.com/project-loda/loda/loda/gitsource"
 	"github.com/project-loda/loda/loda/image"
 	"github.com/project-loda/loda/loda/trust"
 )
 
-// Config of [New]. All fields but Logger, Metrics and the bases are needed.
+// Config of [New]. All fields but Source, WebhookSecret, Logger, Metrics and the bases are needed.
 type Config struct {
 	Installer *loda.Installer
 	Profiles  loda.Profiles
 	Images    *image.Dir
+	// Source is the git repository that the profiles come from. Nil: they do not.
+	Source *gitsource.Source
+	// WebhookSecret is what pushes to Source are signed with. Nil: no webhook is served.
+	WebhookSecret func() (string, error)
 	// Site and Version are told to clients.
 	Site, Version string
 	// BaseOf says how an agent that came in by a request reaches this server again.
@@ -36,6 +41,9 @@ type Config struct {
 	Metrics http.Handler
 	Logger  *slog.Logger
 }
+
+// WebhookPath is where GitLab, GitHub and Gitea say that something was pushed.
+const WebhookPath = "/webhooks/git"
 
 type server struct {
 	Config
@@ -52,6 +60,9 @@ func New(c Config) http.Handler {
 	mux.HandleFunc("GET /healthz", s.health)
 	if c.Metrics != nil {
 		mux.Handle("GET /metrics", s.requireRole(api.Viewer, c.Metrics))
+	}
+	if c.Source != nil && c.WebhookSecret != nil {
+		mux.Handle(WebhookPath, c.Source.Webhook(c.WebhookSecret))
 	}
 	s.agentRoutes(mux)
 	s.operatorAPI(mux)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/project-loda/loda/inventory"
 	"github.com/project-loda/loda/loda/api"
+	"github.com/project-loda/loda/loda/gitsource"
 	"github.com/project-loda/loda/loda/image"
 	"github.com/project-loda/loda/loda/trust"
 )
@@ -20,6 +21,10 @@ func (s *server) siteOperations(a huma.API) {
 		})
 	huma.Register(a, operation("GET", "/api/v1/images", "list-images", api.Viewer, "Images that can be installed"), s.listImages)
 	huma.Register(a, operation("GET", "/api/v1/profiles", "list-profiles", api.Viewer, "Profiles that machines can have"), s.listProfiles)
+	huma.Register(a, operation("GET", "/api/v1/repository", "get-repository", api.Viewer,
+		"The git repository of profiles: the commit in use, the one that was refused and why"), s.repository)
+	huma.Register(a, operation("POST", "/api/v1/repository/sync", "sync-repository", api.Operator,
+		"Fetch the git repository of profiles now"), s.syncRepository)
 	huma.Register(a, operation("GET", "/api/v1/tokens", "list-tokens", api.Admin, "API tokens, without their secrets"), s.listTokens)
 	huma.Register(a, operation("POST", "/api/v1/tokens", "create-token", api.Admin, "Make an API token; its secret is told once"), s.createToken)
 	huma.Register(a, operation("DELETE", "/api/v1/tokens/{id}", "delete-token", api.Admin, "Revoke an API token"), s.deleteToken)
@@ -50,9 +55,56 @@ func (s *server) listProfiles(ctx context.Context, _ *struct{}) (*body[[]api.Pro
 		if err != nil {
 			return nil, s.fail(err)
 		}
-		profiles = append(profiles, api.Profile{Name: p.Name, Image: p.Image, Boot: p.Boot})
+		item := api.Profile{Name: p.Name, Image: p.Image, Boot: p.Boot, Revision: p.Revision}
+		if p.Installer != nil {
+			item.Installer = p.Installer.Kind
+		}
+		profiles = append(profiles, item)
 	}
 	return &body[[]api.Profile]{profiles}, nil
+}
+
+// errNoRepository is the answer of a site whose profiles stand in its configuration.
+var errNoRepository = huma.Error404NotFound("this site has no git repository of profiles; name one under repository in lodad.yaml")
+
+func (s *server) repository(context.Context, *struct{}) (*body[api.Repository], error) {
+	if s.Source == nil {
+		return nil, errNoRepository
+	}
+	return &body[api.Repository]{repositoryOf(s.Source.Status())}, nil
+}
+
+// syncTime bounds one fetch that an operator waits for.
+const syncTime = 2 * time.Minute
+
+func (s *server) syncRepository(ctx context.Context, _ *struct{}) (*body[api.Repository], error) {
+	if s.Source == nil {
+		return nil, errNoRepository
+	}
+	ctx, cancel := context.WithTimeout(ctx, syncTime)
+	defer cancel()
+	status, err := s.Source.Sync(ctx)
+	if err != nil && status.LastError == "" {
+		return nil, s.fail(err)
+	}
+	return &body[api.Repository]{repositoryOf(status)}, nil // a failed fetch is in it
+}
+
+func repositoryOf(s gitsource.Status) api.Repository {
+	r := api.Repository{URL: s.URL, Ref: s.Ref.String(), InUseSince: s.FetchedAt, LastSuccess: s.LastSuccess,
+		FailingSince: s.FailingSince, LastError: s.LastError, NextPoll: s.NextPoll}
+	if s.Commit != nil {
+		c := commitOf(*s.Commit)
+		r.Commit = &c
+	}
+	if s.Refused != nil {
+		r.Refused = &api.RefusedCommit{Commit: commitOf(s.Refused.Commit), Since: s.Refused.Since, Errors: s.Refused.Errors}
+	}
+	return r
+}
+
+func commitOf(c gitsource.Commit) api.Commit {
+	return api.Commit{Hash: c.Hash, Author: c.Author, Time: c.Time, Message: c.Message}
 }
 
 func (s *server) listTokens(ctx context.Context, _ *struct{}) (*body[[]api.Token], error) {

@@ -166,9 +166,8 @@ func printable(s string) string {
 }
 
 func (x *rendering) render() *loda.Profile {
-	p, y := x.profile, &x.profile.yaml
-	out := &loda.Profile{Name: p.Name, Revision: x.repo.Revision, Model: p.Model, RAID: p.RAID, Disk: p.Disk, Boot: y.Boot,
-		SSHKeys: slices.Clone(y.SSHKeys), KernelArgs: slices.Clone(y.KernelArgs)}
+	p := x.profile
+	out := p.outline(x.repo.Revision)
 	if len(x.errs) > 0 {
 		return nil // the templates would only complain about what is missing
 	}
@@ -190,8 +189,7 @@ func (x *rendering) render() *loda.Profile {
 			x.errs = append(x.errs, p.userData.errorf(0, "%v", errors.Unwrap(err)))
 		}
 	}
-	if o := &p.os.yaml; o.Kind == "image" {
-		out.Image, out.ImageSHA256 = o.Image, o.SHA256
+	if out.Installer == nil {
 		return out
 	}
 	boot := map[string]any{}
@@ -199,12 +197,6 @@ func (x *rendering) render() *loda.Profile {
 		boot[name] = l
 	}
 	x.data["boot"] = boot
-	o := &p.os.yaml
-	out.Installer = &loda.DistroInstaller{Kind: o.Installer, Kernel: loda.Artifact(*o.Kernel),
-		Answers: map[string]string{}}
-	for _, a := range o.Initrds {
-		out.Installer.Initrds = append(out.Installer.Initrds, loda.Artifact(a))
-	}
 	out.Installer.Args = strings.TrimSpace(x.text(p.os.args))
 	x.checkArgs(out.Installer.Args)
 	for _, name := range keys(p.os.answers) {

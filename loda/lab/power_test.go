@@ -199,7 +199,7 @@ func TestAPersonTypesAtTheConsole(t *testing.T) {
 	t.Parallel()
 	need.QEMU(t)
 	m := up(t, lab.Default(1)).Machine("m1")
-	ctx := bounded(t, time.Minute)
+	ctx := bounded(t, 3*time.Minute)
 	_, err := m.DialConsole(ctx)
 	require.ErrorIs(t, err, lab.ErrOff)
 	require.NoError(t, m.PowerOn(ctx))
@@ -232,12 +232,19 @@ func TestAPersonTypesAtTheConsole(t *testing.T) {
 		"echo [${manufacturer}] [${product}] [${serial}]": `\[Loda\] \[Lab Server\] \[LAB-LAB-M1\]`,
 		"echo [${uuid}] [${smbios/17.26.0}]":              `\[` + spec.UUID + `\] \[LAB-DIMM-512MiB\]`,
 	} {
-		for _, c := range command + "\r" {
-			_, err = terminal.Write([]byte(string(c)))
-			require.NoError(t, err)
-			time.Sleep(5 * time.Millisecond) // the emulated port has no flow control
+		for {
+			// The emulated port has no flow control, and on a busy host some of the line is lost: then it is wiped (Ctrl-A,
+			// Ctrl-K) and typed again.
+			for _, c := range "\x01\x0b" + command + "\r" {
+				_, err = terminal.Write([]byte(string(c)))
+				require.NoError(t, err)
+				time.Sleep(5 * time.Millisecond)
+			}
+			_, err = console.Wait(bounded(t, 5*time.Second), regexp.MustCompile(answer))
+			if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+				break
+			}
 		}
-		_, err = console.Wait(ctx, regexp.MustCompile(answer))
 		require.NoError(t, err)
 	}
 	stop()

@@ -9,13 +9,11 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/project-loda/loda/dhcp"
 	"github.com/project-loda/loda/inventory"
 	"github.com/project-loda/loda/loda"
-	"github.com/project-loda/loda/loda/agentapi"
 	"github.com/project-loda/loda/pxe"
 )
 
@@ -23,7 +21,9 @@ import (
 type booter struct{ *Site }
 
 func (b *booter) Boot(ctx context.Context, c pxe.Client) (pxe.Instruction, error) {
-	s := loda.Sighting{Serial: c.Serial, UUID: c.UUID, Vendor: c.Manufacturer, Product: c.Product, Remote: c.Remote, Firmware: "BIOS"}
+	host := c.Local.Addr().Unmap().String()
+	s := loda.Sighting{Serial: c.Serial, UUID: c.UUID, Vendor: c.Manufacturer, Product: c.Product, Remote: c.Remote,
+		Firmware: "BIOS", Base: b.base(host)}
 	if c.Platform == pxe.EFI {
 		s.Firmware = "UEFI"
 	}
@@ -38,34 +38,20 @@ func (b *booter) Boot(ctx context.Context, c pxe.Client) (pxe.Instruction, error
 		return nil, err
 	}
 	b.metrics.boots.WithLabelValues(bootLabel(d)).Inc()
-	if !d.BootOS {
-		return pxe.LocalDisk{Message: d.Message, Pause: 2 * time.Second}, nil
+	if !d.BootOS && d.Kernel == "" {
+		return d.Instruction(s.Base, c.MACs), nil
 	}
 	var mac inventory.MAC
 	if len(c.MACs) > 0 {
 		mac, _ = inventory.MACOf(c.MACs[0])
 		b.timeline.claim(c.Remote, mac)
 	}
-	if err := b.c.Dir.checkBootOS(); err != nil {
+	if err := b.c.Dir.checkBootOS(); err != nil && d.BootOS {
 		b.timeline.add(inventory.Event{Time: time.Now(), MAC: mac, Kind: inventory.KindAlarm,
 			Message: "cannot boot bootOS: " + err.Error()})
 		return nil, err
 	}
-	// The kernel is quiet: its messages take seconds on a serial line, and hide what the agent says to people.
-	args := append([]string{"console=tty0", "console=ttyS0,115200n8", "quiet",
-		agentapi.ArgServer + "=https://" + net.JoinHostPort(c.Local.Addr().Unmap().String(), b.apiPort),
-		agentapi.ArgToken + "=" + d.Token}, bootInterface(c)...)
-	args = append(args, d.KernelArgs...)
-	return pxe.Kernel{Kernel: "/artifacts/bootos/vmlinuz", Initrds: []string{"/artifacts/bootos/initramfs"},
-		Args: strings.Join(args, " "), Message: d.Message}, nil
-}
-
-// bootInterface tells bootOS which NIC the machine came in by, so that a machine with several keeps its address.
-func bootInterface(c pxe.Client) []string {
-	if len(c.MACs) == 0 {
-		return nil
-	}
-	return []string{"BOOTIF=01-" + strings.ReplaceAll(c.MACs[0].String(), ":", "-")}
+	return d.Instruction(s.Base, c.MACs), nil
 }
 
 // checkBootOS says what is missing of the bootOS, and how to make it.
@@ -86,6 +72,9 @@ func exists(file string) bool {
 func bootLabel(d loda.Decision) string {
 	if d.BootOS {
 		return "bootos"
+	}
+	if d.Kernel != "" {
+		return "installer"
 	}
 	return "local"
 }

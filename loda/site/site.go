@@ -27,12 +27,13 @@ import (
 	"github.com/project-loda/loda/inventory"
 	"github.com/project-loda/loda/loda"
 	"github.com/project-loda/loda/loda/apiserver"
+	"github.com/project-loda/loda/loda/gitprofiles"
 	"github.com/project-loda/loda/loda/image"
 	"github.com/project-loda/loda/loda/trust"
 	"github.com/project-loda/loda/pxe"
 )
 
-// Config of a [Site]. Dir, Store and Profiles are needed, everything else has a default.
+// Config of a [Site]. Dir, Store and one of Profiles and Repository are needed, everything else has a default.
 type Config struct {
 	// Name of the site. Default: `default`.
 	Name string
@@ -44,6 +45,12 @@ type Config struct {
 	Store inventory.Store
 	// Profiles say what becomes of machines.
 	Profiles loda.Profiles
+	// Repository is where profiles come from instead: the site follows it. Its source is not closed.
+	Repository *gitprofiles.Profiles
+	// WebhookSecret is what pushes are signed with, which then are fetched at once. Nil: no webhook is served.
+	WebhookSecret func() (string, error)
+	// Secrets that profiles name. Nil: there are none.
+	Secrets loda.Secrets
 	// Deadlines per state.
 	Deadlines loda.Deadlines
 
@@ -110,8 +117,11 @@ type Site struct {
 // New checks the configuration, makes what is missing in the directory (the certificate authority among it), and
 // returns a site that does nothing yet.
 func New(c Config) (*Site, error) {
+	if c.Repository != nil && c.Profiles == nil {
+		c.Profiles = c.Repository
+	}
 	if c.Store == nil || c.Profiles == nil || c.Dir == "" {
-		return nil, errors.New("site: Config needs Dir, Store and Profiles")
+		return nil, errors.New("site: Config needs Dir, Store and Profiles or Repository")
 	}
 	for _, d := range []struct {
 		field *string
@@ -139,7 +149,7 @@ func New(c Config) (*Site, error) {
 		return nil, err
 	}
 	s.installer, err = loda.NewInstaller(loda.Config{Store: c.Store, Profiles: c.Profiles, Images: s.images,
-		CA: s.authority.PEM(), Deadlines: c.Deadlines, Logger: c.Logger})
+		Artifacts: &artifacts{dir: c.Dir}, Secrets: c.Secrets, CA: s.authority.PEM(), Deadlines: c.Deadlines, Logger: c.Logger})
 	if err != nil {
 		return nil, err
 	}
@@ -151,6 +161,9 @@ func New(c Config) (*Site, error) {
 	}
 	s.timeline = newTimeline(c.Store, c.Logger)
 	s.metrics = newMetrics(c.Name, c.Store, s.timeline)
+	if c.Repository != nil {
+		s.metrics.registry.MustRegister(newRepositoryMetrics(c.Name, c.Repository))
+	}
 	if c.Chainload {
 		s.chainload = &pxe.Chainload{}
 	}
@@ -213,11 +226,25 @@ func (s *Site) start(ctx context.Context, g *errgroup.Group) (*pxe.Handler, erro
 	g.Go(func() error { <-ctx.Done(); return errors.Join(nbps.Close(), artifacts.Close()) })
 
 	boot := &pxe.Handler{Booter: &booter{s}, NBPs: nbps, Artifacts: artifacts, Observe: s.observeTransfer, Logger: s.log}
-	api := apiserver.New(apiserver.Config{Installer: s.installer, Profiles: s.c.Profiles, Images: s.images, Site: s.c.Name,
+	config := apiserver.Config{Installer: s.installer, Profiles: s.c.Profiles, Images: s.images, Site: s.c.Name,
 		Version: s.c.Version, BaseOf: s.baseOf, Logger: s.log,
-		Metrics: promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{ErrorLog: slogPrinter{s.log}})})
+		Metrics: promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{ErrorLog: slogPrinter{s.log}})}
+	if s.c.Repository != nil {
+		config.Source = s.c.Repository.Source()
+		config.WebhookSecret = s.c.WebhookSecret
+		g.Go(func() error { return s.followRepository(ctx) })
+	}
+	api := apiserver.New(config)
 
-	if err := s.serveHTTP(ctx, g, "tcp", s.c.Boot, nil, boot, "boot server"); err != nil {
+	installers := apiserver.Installers(s.installer, s.baseOf, s.log)
+	plain := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, loda.InstallerPath) {
+			installers.ServeHTTP(w, r)
+			return
+		}
+		boot.ServeHTTP(w, r)
+	})
+	if err := s.serveHTTP(ctx, g, "tcp", s.c.Boot, nil, plain, "boot server"); err != nil {
 		return boot, err
 	}
 	if err := s.serveHTTP(ctx, g, "tcp", s.c.API, s.authority.TLSConfig(), api, "API"); err != nil {
@@ -320,6 +347,10 @@ func (s *Site) baseOf(r *http.Request) loda.Base {
 	if a, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
 		host, _, _ = net.SplitHostPort(a.String())
 	}
+	return s.base(host)
+}
+
+func (s *Site) base(host string) loda.Base {
 	return loda.Base{API: "https://" + net.JoinHostPort(host, s.apiPort), Boot: "http://" + net.JoinHostPort(host, s.bootPort)}
 }
 

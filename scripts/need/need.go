@@ -27,6 +27,14 @@ func Command(t testing.TB, names ...string) {
 	}
 }
 
+// File asks for a file that a package of Debian brings.
+func File(t testing.TB, name string) {
+	t.Helper()
+	if _, err := os.Stat(name); err != nil {
+		Missing(t, "needs "+name+"; run `scripts/setup test`")
+	}
+}
+
 // QEMU asks for what the virtual rack runs on: root, QEMU and firmware.
 func QEMU(t testing.TB) {
 	t.Helper()
@@ -35,11 +43,8 @@ func QEMU(t testing.TB) {
 	}
 	Root(t)
 	Command(t, "qemu-system-x86_64", "qemu-img", "ip")
-	for _, file := range []string{"/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/lib/ipxe/undionly.kpxe"} {
-		if _, err := os.Stat(file); err != nil {
-			Missing(t, "needs "+file+"; run `scripts/setup test`")
-		}
-	}
+	File(t, "/usr/share/OVMF/OVMF_CODE_4M.fd")
+	File(t, "/usr/lib/ipxe/undionly.kpxe")
 }
 
 // Missing says that something else is not there.
