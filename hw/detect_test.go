@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -183,6 +184,94 @@ func TestPCIFunctionsOfAServer(t *testing.T) {
 		Firmware:       "6.10",
 		ManufacturerID: "0x0002a2", ProductID: "0x0100", GUID: "44454c4c-0000-1020-8030-b3c04f333233"}, f.BMC)
 	require.True(t, *f.BMC.Present)
+}
+
+func TestSlotsOfAServer(t *testing.T) {
+	f, _ := detectServer(t)
+	slots := map[string]string{}
+	unknown := map[string]bool{}
+	for _, d := range f.PCI {
+		if d.Slot != "" {
+			slots[d.Address] = d.Slot
+		}
+		unknown[d.Address] = slices.Contains(paths(d.Unknown), "slot")
+	}
+	require.Equal(t, map[string]string{
+		"0000:3b:00.0": "PCIe Slot 1",     // the firmware gives the card's address
+		"0000:18:00.0": "Integrated RAID", // it gives the root port's: what is behind it is in the slot
+		"0000:af:00.0": "PCIe Slot 5", "0000:af:00.1": "PCIe Slot 5", "0000:af:00.2": "PCIe Slot 5",
+	}, slots)
+	require.True(t, unknown["0000:d7:00.0"], "two slots at one address")
+	require.False(t, unknown["0000:3b:00.0"])
+}
+
+func TestFirmwareOfControllers(t *testing.T) {
+	f, _ := detectServer(t)
+	firmware := map[string]string{}
+	for _, c := range f.Controllers {
+		firmware[c.Driver] = c.Firmware
+		if strings.HasPrefix(c.Class, "0106") {
+			continue // SATA controllers have none
+		}
+		require.Equal(t, c.Firmware == "", slices.Contains(paths(c.Unknown), "firmware"), c.Address)
+	}
+	require.Equal(t, "16.00.12.00", firmware["mpt3sas"])
+	require.Equal(t, "3.53", firmware["smartpqi"], "the firmware, not the driver")
+	require.Equal(t, "2.1.3", firmware["nvme"])
+	require.Empty(t, firmware["megaraid_sas"])
+}
+
+func TestMemoryErrorsOfAServer(t *testing.T) {
+	f, _ := detectServer(t)
+	require.Equal(t, int64(7), *f.Memory.CorrectedErrors)
+	require.Equal(t, int64(1), *f.Memory.UncorrectedErrors)
+	require.Equal(t, int64(2), *f.Memory.DIMMs[0].CorrectedErrors)
+	require.Equal(t, int64(0), *f.Memory.DIMMs[0].UncorrectedErrors)
+	require.Nil(t, f.Memory.DIMMs[1].CorrectedErrors, "the driver's own label is no slot")
+	require.Contains(t, paths(f.Memory.DIMMs[1].Unknown), "corrected_errors")
+	require.NotContains(t, paths(f.Memory.DIMMs[2].Unknown), "corrected_errors", "an empty slot counts nothing")
+
+	root := plantServer(t)
+	write(t, root, "sys/devices/system/edac/mc/mc1/ce_count", []byte("-1\n"))
+	write(t, root, "sys/devices/system/edac/mc/mc0/dimm1/dimm_label", []byte("A1\n"))
+	f = detectIn(t, root)
+	require.Nil(t, f.Memory.CorrectedErrors, "half a sum is no sum")
+	require.Contains(t, paths(f.Memory.Unknown), "corrected_errors")
+	require.NotNil(t, f.Memory.UncorrectedErrors)
+	require.Nil(t, f.Memory.DIMMs[0].CorrectedErrors, "two counters claim it")
+}
+
+func TestModulesAreToldByBankAndSlot(t *testing.T) {
+	n := ptr[int64](5)
+	dimms := []DIMM{{Slot: "DIMM 0", Bank: "P0 CHANNEL A"}, {Slot: "DIMM 0", Bank: "P0 CHANNEL B"}}
+	nameECC(dimms, []eccCounter{{"P0 CHANNEL B DIMM 0", n, n}, {"DIMM 0", n, n}, {"", n, n}})
+	require.Nil(t, dimms[0].CorrectedErrors)
+	require.Equal(t, n, dimms[1].CorrectedErrors)
+}
+
+func TestFastestLinkMode(t *testing.T) {
+	for text, want := range map[string]int{
+		"0000002f": 1000, "00000000 00008000": 2500, "80020000 00000003 00000000": 25000, "00000000": 0, "": 0,
+		"00000000 00000000 20000000": 800000, "00000000 00000000 00000000 04000000": 1600000, "000020c0": 0,
+	} {
+		modes, err := parseLinkModes([]byte(text))
+		require.NoError(t, err)
+		require.Equal(t, want, fastest(modes), text)
+		require.Equal(t, text, string(formatLinkModes(modes)))
+	}
+	for _, text := range []string{"x", "123456789", strings.Repeat("0 ", 33)} {
+		_, err := parseLinkModes([]byte(text))
+		require.Error(t, err, text)
+	}
+	f, _ := detectServer(t)
+	for _, n := range f.NICs {
+		switch n.Name {
+		case "ens3f1":
+			require.Equal(t, 25000, n.MaxSpeedMbps, "also without a link")
+		case "ens4":
+			require.Contains(t, paths(n.Unknown), "max_speed_mbps")
+		}
+	}
 }
 
 func TestMachineWithoutSMBIOSTablesHasReasonsInsteadOfZeros(t *testing.T) {

@@ -1,8 +1,9 @@
 // Package hw says what a machine is made of: it reads the firmware's tables and the kernel's sysfs, and needs neither
 // udev nor any other program, so that it works in a RAM disk as well as on an installed system.
 //
-//	facts, err := hw.Detect(ctx)                           // this machine
-//	facts, err := hw.Detect(ctx, hw.WithRoot("captured"))  // a tree captured elsewhere: captured/sys, captured/proc
+//	facts, err := hw.Detect(ctx)                             // this machine
+//	facts, err := hw.Detect(ctx, hw.WithHealth(time.Minute)) // the same, and its disks are asked about themselves
+//	facts, err := hw.Detect(ctx, hw.WithRoot("server.hw"))   // a machine captured elsewhere, with hw.Capture
 //	json.NewEncoder(os.Stdout).Encode(facts)
 //	facts.WriteText(os.Stdout)
 //

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -28,6 +29,23 @@ func TestFactsOfANewerReleaseOfTheSameVersionAreRead(t *testing.T) {
 	f, err := Decode([]byte(`{"version": 1, "psus": [{"slot": "PSU1"}], "system": {"serial": "S", "colour": "black"}}`))
 	require.NoError(t, err)
 	require.Equal(t, "S", f.System.Serial)
+}
+
+func TestTextShowsWhatIsNotHealthy(t *testing.T) {
+	n, none, no, worn := int64(3), int64(0), false, 104
+	f := &Facts{Version: 1, Memory: Memory{CorrectedErrors: &n, UncorrectedErrors: &none},
+		Disks: []Disk{{Name: "sda", Bytes: 1e12, Health: &DiskHealth{Passed: &no, WearPercent: &worn, MediaErrors: &n,
+			Pending: &none}}},
+		NICs: []NIC{{Name: "eth0", LinkUp: new(bool)}},
+		PSUs: []PSU{{Slot: "PSU1", Model: "M", MaxWatts: 1100, Status: "Critical", Plugged: &no}, {Empty: true}}}
+	var b strings.Builder
+	require.NoError(t, f.WriteText(&b))
+	for _, want := range []string{"3 corrected errors", "SMART ALERT, 104% worn, 3 media errors", "1 x M, 1100 W, Critical, no mains",
+		"1 x bay empty"} {
+		require.Contains(t, b.String(), want)
+	}
+	require.NotContains(t, b.String(), "UNCORRECTED")
+	require.NotContains(t, b.String(), "pending")
 }
 
 func TestUnknownsNameThePart(t *testing.T) {

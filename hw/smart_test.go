@@ -178,6 +178,38 @@ func TestHealthOfDisks(t *testing.T) {
 	}
 }
 
+func TestHealthOfACapturedMachine(t *testing.T) {
+	f, err := Detect(context.Background(), WithRoot("testdata/qemu-health.tree"), WithHealth(time.Second))
+	require.NoError(t, err)
+	encoded, err := json.MarshalIndent(f, "", "  ")
+	require.NoError(t, err)
+	golden(t, "qemu-health.json", append(encoded, '\n'))
+	disks := map[string]*DiskHealth{}
+	for _, d := range f.Disks {
+		disks[d.Name] = d.Health
+	}
+	require.True(t, *disks["nvme0n1"].Passed)
+	require.Equal(t, 50, *disks["nvme0n1"].TemperatureC)
+	require.True(t, *disks["sda"].Passed, "RETURN STATUS through libata")
+	require.Equal(t, 31, *disks["sda"].TemperatureC)
+	require.Nil(t, disks["sda"].WearPercent)
+	require.Nil(t, disks["sdb"].Passed)
+	require.Contains(t, disks["sdb"].Unknown[0].Reason, "refuses the command")
+	require.Nil(t, disks["vda"], "a virtio disk has none, and is not asked")
+	for _, n := range f.NICs {
+		if n.Driver == "e1000e" {
+			require.Equal(t, 1000, n.MaxSpeedMbps, "the interface is down")
+		}
+	}
+
+	anonymous := detectIn(t, captureOf(t, "testdata/qemu-health.tree", CaptureOptions{Anonymise: true}),
+		WithHealth(time.Second))
+	for i, d := range anonymous.Disks {
+		require.Equal(t, f.Disks[i].Health, d.Health)
+		require.NotEqual(t, f.Disks[i].Serial, d.Serial)
+	}
+}
+
 func TestDiskThatDoesNotAnswerIsGivenUpAndNotAskedTwice(t *testing.T) {
 	release := make(chan struct{})
 	ask := func() ([]byte, error) { <-release; return []byte("late"), nil }

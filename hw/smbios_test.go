@@ -109,7 +109,19 @@ func serverTables() []byte {
 		smbiosStructure(17, 0x1104, 0x15, []field{{4, uint16(0x1001)}, {0x0c, uint16(16)}, {0x10, 1}, {0x12,
 			9}}, "BIOS ROM"),
 		smbiosStructure(38, 0x2600, 0x12, []field{{4, 1}, {5, 0x20}}),
+		serverSlot(0x900, "PCIe Slot 1", 0x00, 0x3b, 0), serverSlot(0x901, "Integrated RAID", 0, 0x17, 0),
+		serverSlot(0x902, "PCIe Slot 4", 0, 0xff, 0xff), serverSlot(0x903, "Filler", 0, 0, 0),
+		serverSlot(0x904, "PCIe Slot 5", 0, 0xaf, 0), serverSlot(0x905, "OCP", 0, 0xd7, 0),
+		serverSlot(0x906, "Mezzanine", 0, 0xd7, 0),
+		smbiosStructure(39, 0x2700, 0x16, []field{{5, 1}, {7, 2}, {8, 3}, {0x0a, 4}, {0x0b, 5}, {0x0c, uint16(1100)},
+			{0x0e, uint16(3<<7 | 2)}}, "PSU1", "DELL", "CNLOD0087H", "0GDPF3A00", "A00"),
+		smbiosStructure(39, 0x2701, 0x16, []field{{5, 1}, {0x0c, uint16(0x8000)}}, "PSU2"),
 		endOfTable(), []byte("padding that is no structure"))
+}
+
+func serverSlot(handle uint16, name string, segment uint16, bus, devfn byte) []byte {
+	return smbiosStructure(9, handle, 0x11, []field{{4, 1}, {5, 0xa5}, {7, 4}, {0x0d, segment}, {0x0f, int(bus)},
+		{0x10, int(devfn)}}, name)
 }
 
 func plantServer(t testing.TB) string {

@@ -46,7 +46,8 @@ func (f *Facts) WriteText(w io.Writer) error {
 	if f.Memory.UsableBytes > 0 {
 		usable = binaryBytes(f.Memory.UsableBytes) + " usable"
 	}
-	line("Memory", "%s", joined(", ", memory, usable, f.Memory.ErrorCorrection))
+	line("Memory", "%s", joined(", ", memory, usable, f.Memory.ErrorCorrection,
+		counted(f.Memory.CorrectedErrors, "corrected error"), counted(f.Memory.UncorrectedErrors, "UNCORRECTED ERROR")))
 	group(f.Memory.DIMMs, func(d DIMM) string {
 		if d.Empty {
 			return "slot empty"
@@ -94,7 +95,7 @@ func (f *Facts) WriteText(w io.Writer) error {
 		}
 		line("Disk", "%-8s %s", d.Name, joined(", ", joined(" ", size, string(d.Bus), medium, kind),
 			joined(" ", d.Vendor, d.Model), label("firmware", d.Firmware), label("serial", d.Serial), d.WWN,
-			d.Path, flag))
+			d.Path, flag, d.Health.text()))
 	}
 	if len(f.NICs) == 0 {
 		line("NIC", "%s", f.noneOr("nics"))
@@ -110,6 +111,9 @@ func (f *Facts) WriteText(w io.Writer) error {
 			link = "link down"
 		case n.LinkUp != nil && n.SpeedMbps > 0:
 			link = fmt.Sprintf("link up at %d Mbit/s", n.SpeedMbps)
+			if n.MaxSpeedMbps > n.SpeedMbps {
+				link = fmt.Sprintf("link up at %d of %d Mbit/s", n.SpeedMbps, n.MaxSpeedMbps)
+			}
 		case n.LinkUp != nil:
 			link = "link up"
 		}
@@ -121,11 +125,24 @@ func (f *Facts) WriteText(w io.Writer) error {
 			driver = c.Driver
 		}
 		line("Controller", "%s %s", c.Address, joined(", ", storageClass(c.Class),
-			pciIDs(c), driver))
+			pciIDs(c), driver, label("firmware", c.Firmware), c.Slot))
 	}
 	for _, g := range f.GPUs() {
-		line("GPU", "%s %s:%s %s", g.Address, g.Vendor, g.Device, g.Driver)
+		line("GPU", "%s %s", g.Address, joined(", ", strings.TrimSpace(g.Vendor+":"+g.Device+" "+g.Driver), g.Slot))
 	}
+	group(f.PSUs, func(p PSU) string {
+		if p.Empty {
+			return "bay empty"
+		}
+		watts, mains := "", ""
+		if p.MaxWatts > 0 {
+			watts = fmt.Sprintf("%d W", p.MaxWatts)
+		}
+		if p.Plugged != nil && !*p.Plugged {
+			mains = "no mains"
+		}
+		return joined(", ", joined(" ", p.Manufacturer, orUnknown(p.Model)), watts, p.Status, mains)
+	}, func(n int, text string) { line("PSU", "%d x %s", n, text) })
 	switch {
 	case f.BMC.Present == nil:
 		line("BMC", "unknown")
@@ -149,6 +166,31 @@ func (f *Facts) WriteText(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// text is what of a disk's health a person must see. A nil health is a disk that was not asked.
+func (h *DiskHealth) text() string {
+	if h == nil {
+		return ""
+	}
+	verdict := "health unknown"
+	if h.Passed != nil {
+		verdict = map[bool]string{true: "healthy", false: "SMART ALERT"}[*h.Passed]
+	}
+	wear := ""
+	if h.WearPercent != nil {
+		wear = fmt.Sprintf("%d%% worn", *h.WearPercent)
+	}
+	return joined(", ", verdict, wear, counted(h.MediaErrors, "media error"), counted(h.Reallocated, "reallocated sector"),
+		counted(h.Pending, "pending sector"))
+}
+
+// counted is empty for none and for what is not known.
+func counted(n *int64, noun string) string {
+	if n == nil || *n <= 0 {
+		return ""
+	}
+	return count(int(*n), noun)
 }
 
 func pciIDs(d PCIDevice) string {
