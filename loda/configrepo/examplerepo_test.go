@@ -83,6 +83,7 @@ func TestExampleRepositoryRendersWhatItAlwaysDid(t *testing.T) {
 				fmt.Fprintf(&b, "-- user-data --\n%s", p.UserData)
 				p.UserData = ""
 			}
+			p.Model = nil // it is the file as well; TestExampleModelsAreThoseOfTheirMachines
 			for i := range p.Steps {
 				p.Steps[i].Script = "" // it is the file, byte by byte
 			}
@@ -211,4 +212,24 @@ func TestTheReadmeShowsWhatIsRead(t *testing.T) {
 			require.Contains(t, string(text), name)
 		}
 	}
+}
+
+func TestExampleModelsAreThoseOfTheirMachines(t *testing.T) {
+	repo, errs := Load(os.DirFS(exampleRepo))
+	require.Empty(t, errs)
+	models := 0
+	for _, p := range repo.Profiles() {
+		if p.Model == nil {
+			continue
+		}
+		models++
+		text, err := os.ReadFile("testdata/example/" + p.Name + ".facts.json")
+		require.NoError(t, err)
+		facts, err := hw.Decode(text)
+		require.NoError(t, err)
+		require.Empty(t, p.Model.Compare(facts), p.Name)
+		facts.Memory.DIMMs[3] = hw.DIMM{Slot: facts.Memory.DIMMs[3].Slot, Empty: true}
+		require.NotEmpty(t, p.Model.Compare(facts), "%s without one of its modules", p.Name)
+	}
+	require.Positive(t, models)
 }
