@@ -477,8 +477,8 @@ func (a *anonymiser) deviceIdentification(page []byte) []span {
 	return spans
 }
 
-// identify anonymises the IDENTIFY DEVICE data in VPD page 89: serial number, media serial number and WWN. The last word
-// is a checksum, which detection does not look at.
+// identify anonymises the IDENTIFY DEVICE data in VPD page 89: serial number, media serial number and WWN. The last
+// word is a checksum, which detection does not look at.
 func (a *anonymiser) identify(page []byte) []span {
 	const start = 60
 	if len(page) < start+512 {

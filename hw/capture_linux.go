@@ -14,9 +14,9 @@ const captureHeader = `# loda hardware capture 1
 `
 
 // Capture writes everything that [Detect] reads of this machine, or of a captured one (root as for [WithRoot]), to w:
-// /sys, /proc, the SMBIOS tables, what the kernel answered about network ports and, if asked for, what the disks said of
-// themselves. It is a text file that a person can read before sending it; [WithRoot] reads it, and what [Detect] says of
-// it is what it says of the machine.
+// /sys, /proc, the SMBIOS tables, what the kernel answered about network ports and, if asked for, what the disks said
+// of themselves. It is a text file that a person can read before sending it; [WithRoot] reads it, and what [Detect]
+// says of it is what it says of the machine.
 //
 // It records what detection looks at, so it has neither more nor less than that.
 func Capture(ctx context.Context, root string, w io.Writer, o CaptureOptions) error {

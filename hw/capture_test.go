@@ -273,7 +273,7 @@ func TestCaptureFilesAreCheckedLineByLine(t *testing.T) {
 }
 
 func FuzzCapture(f *testing.F) {
-	for _, name := range []string{"virtio-vm", "uefi-box"} {
+	for _, name := range []string{"virtio-vm", "uefi-box", "sas-server", "qemu-health"} {
 		data, err := os.ReadFile("testdata/" + name + ".tree")
 		require.NoError(f, err)
 		f.Add(data)

@@ -4,6 +4,7 @@ package hw
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -64,9 +65,37 @@ func readCapture(name string) (*captured, error) {
 	if len(data) > maxCapture {
 		return nil, fmt.Errorf("%s: more than %d bytes is no capture of one machine", name, maxCapture)
 	}
+	if bytes.HasPrefix(data, []byte("_SM")) {
+		c, err := dumped(data)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		return c, nil
+	}
 	c, err := parseCapture(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s:%w", name, err)
+	}
+	return c, nil
+}
+
+// dumped is the machine of a file of `dmidecode --dump-bin`: an entry point that has the table's place in the file.
+func dumped(data []byte) (*captured, error) {
+	var at uint64
+	switch {
+	case bytes.HasPrefix(data, []byte("_SM3_")) && len(data) >= 24:
+		at = binary.LittleEndian.Uint64(data[0x10:])
+	case bytes.HasPrefix(data, []byte("_SM_")) && len(data) >= 31:
+		at = uint64(binary.LittleEndian.Uint32(data[0x18:]))
+	}
+	if at < 24 || at >= uint64(len(data)) {
+		return nil, errors.New("an SMBIOS entry point without its tables; is this a file of dmidecode --dump-bin?")
+	}
+	c := newCaptured()
+	for name, content := range map[string][]byte{"smbios_entry_point": data[:min(at, 31)], "DMI": data[at:]} {
+		if err := c.put(dmiDir+name, node{kind: "file", content: content}); err != nil {
+			return nil, err
+		}
 	}
 	return c, nil
 }

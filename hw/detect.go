@@ -15,9 +15,9 @@ type options struct {
 	health time.Duration
 }
 
-// WithRoot reads a captured machine: the file that [Capture] has written, or a directory with dir/sys, dir/proc, dir/dev,
-// symbolic links as they were. Nothing else is read and the kernel of this machine is not asked. "" and "/" are this
-// machine.
+// WithRoot reads a captured machine: the file that [Capture] has written, a directory with dir/sys, dir/proc, dir/dev,
+// symbolic links as they were, or the tables alone in a file of `dmidecode --dump-bin`. Nothing else is read and the
+// kernel of this machine is not asked. "" and "/" are this machine.
 func WithRoot(name string) Option { return func(o *options) { o.root = name } }
 
 // WithLogger gets how long each section took and how much of it is unknown, at level debug. The default discards it.

@@ -51,8 +51,8 @@ func (k *kernelNICs) permanent(name string) ([]byte, error) {
 }
 
 // linkModes asks for the link modes that a port supports, also while it has no link (ETHTOOL_GLINKSETTINGS, Linux 4.6):
-// words of 32 bits in the byte order of this machine. safchain/ethtool has the call too, but writes warnings to standard
-// output and forgets the modes that are newer than its list.
+// words of 32 bits in the byte order of this machine. safchain/ethtool has the call too, but writes warnings to
+// standard output and forgets the modes that are newer than its list.
 func (k *kernelNICs) linkModes(name string) ([]uint32, error) {
 	if k.err != nil {
 		return nil, k.err

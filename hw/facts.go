@@ -358,10 +358,19 @@ func (f *Facts) Unknowns() []Unknown {
 		add("cpus["+name+"]", c.Unknown)
 	}
 	add("memory", f.Memory.Unknown)
+	slots := map[string]int{}
+	for _, d := range f.Memory.DIMMs {
+		slots[d.Slot]++
+	}
 	for i, d := range f.Memory.DIMMs {
 		name := d.Slot
-		if name == "" {
+		switch {
+		case name == "":
 			name = fmt.Sprint(i)
+		case slots[name] > 1 && d.Bank != "": // boards exist that call all of them DIMM
+			name = d.Bank + " " + name
+		case slots[name] > 1:
+			name = fmt.Sprintf("%s %d", name, i)
 		}
 		add("memory/dimms["+name+"]", d.Unknown)
 	}

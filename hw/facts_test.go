@@ -40,8 +40,8 @@ func TestTextShowsWhatIsNotHealthy(t *testing.T) {
 		PSUs: []PSU{{Slot: "PSU1", Model: "M", MaxWatts: 1100, Status: "Critical", Plugged: &no}, {Empty: true}}}
 	var b strings.Builder
 	require.NoError(t, f.WriteText(&b))
-	for _, want := range []string{"3 corrected errors", "SMART ALERT, 104% worn, 3 media errors", "1 x M, 1100 W, Critical, no mains",
-		"1 x bay empty"} {
+	for _, want := range []string{"3 corrected errors", "SMART ALERT, 104% worn, 3 media errors",
+		"1 x M, 1100 W, Critical, no mains", "1 x bay empty"} {
 		require.Contains(t, b.String(), want)
 	}
 	require.NotContains(t, b.String(), "UNCORRECTED")
@@ -68,6 +68,18 @@ func TestUnknownsNameThePart(t *testing.T) {
 		"cpus[CPU1]/cores", "cpus[1]/model",
 		"memory/dimms", "memory/dimms[A3]/rank", "memory/dimms[1]/slot", "disks[sda]/serial", "nics[eth0]/mac",
 		"pci[0000:00:1f.2]/class", "bmc/present"}, got)
+}
+
+func TestUnknownsTellSlotsOfTheSameNameApart(t *testing.T) {
+	u := []Unknown{{"rank", "why"}}
+	f := &Facts{Memory: Memory{DIMMs: []DIMM{{Slot: "DIMM", Bank: "A", Unknown: u}, {Slot: "DIMM", Bank: "B", Unknown: u},
+		{Slot: "DIMM", Unknown: u}, {Slot: "X", Bank: "B", Unknown: u}}}}
+	var got []string
+	for _, u := range f.Unknowns() {
+		got = append(got, u.Path)
+	}
+	require.Equal(t, []string{"memory/dimms[A DIMM]/rank", "memory/dimms[B DIMM]/rank", "memory/dimms[DIMM 2]/rank",
+		"memory/dimms[X]/rank"}, got)
 }
 
 func FuzzDecode(f *testing.F) {

@@ -82,8 +82,8 @@ func healthFields(d *Disk) []string {
 	return fields
 }
 
-// askPatiently runs one disk's questions for so long. A dying disk can hold an ioctl for minutes, and nothing can end it:
-// the goroutine ends when the ioctl does.
+// askPatiently runs one disk's questions for so long. A dying disk can hold an ioctl for minutes, and nothing can end
+// it: the goroutine ends when the ioctl does.
 func askPatiently(ctx context.Context, disk string, patience time.Duration,
 	ask func() ([]byte, error)) ([]byte, error) {
 	if _, busy := hanging.LoadOrStore(disk, true); busy {

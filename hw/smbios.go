@@ -12,9 +12,10 @@ import (
 	"github.com/u-root/u-root/pkg/smbios"
 )
 
-// smbiosTables are the structures of /sys/firmware/dmi/tables (DMTF DSP0134). u-root's typed parsers are not used: they
-// drop a structure for one bad field, and fields are read here one by one, because a structure that is short or points to a string that is not there must cost that field only,
-// and because index 0 ("not specified") must stay apart from a string that says so.
+// smbiosTables are the structures of /sys/firmware/dmi/tables (DMTF DSP0134). u-root's parsers are not used for them:
+// they drop a structure for one bad field. Fields are read here one by one, because a structure that is short or points
+// to a string that is not there must cost that field only, and because index 0 ("not specified") must stay apart from a
+// string that says so.
 //
 // A nil *smbiosTables is a machine without tables.
 type smbiosTables struct {

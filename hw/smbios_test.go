@@ -397,7 +397,7 @@ func TestDIMMsOfEverySizeAndSpeed(t *testing.T) {
 func TestSlotsThatAreAllCalledDIMMAreAllListed(t *testing.T) {
 	var all [][]byte
 	for i := range 32 {
-		all = append(all, modern(uint16(i), []field{{0x04, uint16(1)}, {0x0c, uint16(16384)}, {0x10, 1}, {0x11, 0}, {0x18, 2}},
+		all = append(all, modern(uint16(i), []field{{0x04, uint16(1)}, {0x0c, uint16(16384)}, {0x10, 1}, {0x18, 2}},
 			"DIMM", "S"+string(rune('A'+i))))
 	}
 	f := factsOfTables(t, entryPoint3(3, 3), append(all, endOfTable())...)
@@ -436,8 +436,10 @@ func TestBladeIsInTheChassisThatItsBoardNames(t *testing.T) {
 	f := factsOfTables(t, entryPoint3(3, 0),
 		smbiosStructure(3, 0x30, 0x15, []field{{4, 1}, {5, 0x1d}, {7, 2}}, "Maker", "ENCLOSURE-1"),
 		smbiosStructure(3, 0x31, 0x15, []field{{4, 1}, {5, 0x1c}, {7, 2}, {8, 3}}, "Maker", "BLADE-7", "TAG-7"),
-		smbiosStructure(2, 0x20, 0x0f, []field{{4, 1}, {7, 2}, {9, 1}, {0x0b, uint16(0x30)}, {0x0d, 0x07}}, "Maker", "MIDPLANE"),
-		smbiosStructure(2, 0x21, 0x0f, []field{{4, 1}, {7, 2}, {9, 9}, {0x0b, uint16(0x31)}, {0x0d, 0x0a}}, "Maker", "BOARD-7"),
+		smbiosStructure(2, 0x20, 0x0f, []field{{4, 1}, {7, 2}, {9, 1}, {0x0b, uint16(0x30)}, {0x0d, 0x07}},
+			"Maker", "MIDPLANE"),
+		smbiosStructure(2, 0x21, 0x0f, []field{{4, 1}, {7, 2}, {9, 9}, {0x0b, uint16(0x31)}, {0x0d, 0x0a}},
+			"Maker", "BOARD-7"),
 		endOfTable())
 	require.Equal(t, "BLADE-7", f.Chassis.Serial)
 	require.Equal(t, "Blade", f.Chassis.Type)
@@ -467,6 +469,26 @@ func TestStructuresBehindTheEndCountForA32BitEntryPoint(t *testing.T) {
 	require.Equal(t, "S1", f.System.Serial)
 }
 
+func TestFileOfDmidecodeIsTheTablesOfAMachine(t *testing.T) {
+	entry := entryPoint3(3, 2)
+	binary.LittleEndian.PutUint64(entry[0x10:], 32)
+	entry[5] -= 32
+	file := filepath.Join(t.TempDir(), "server.bin")
+	require.NoError(t, os.WriteFile(file, joinBytes(entry, make([]byte, 8), serverTables()), 0o600))
+	f, err := Detect(context.Background(), WithRoot(file))
+	require.NoError(t, err)
+	require.Equal(t, "PowerEdge R740", f.System.Product)
+	require.Equal(t, "3.2", f.BIOS.SMBIOS)
+	require.Len(t, f.Memory.DIMMs, 4)
+	require.Len(t, f.PSUs, 2)
+	require.Equal(t, "CPU2", f.CPUs[1].Socket, "the firmware tells of sockets without the kernel")
+	require.Contains(t, paths(f.Unknown), "disks")
+
+	require.NoError(t, os.WriteFile(file, []byte("_SM3_ and no more"), 0o600))
+	_, err = Detect(context.Background(), WithRoot(file))
+	require.ErrorContains(t, err, "dmidecode")
+}
+
 func TestLastStructureWithoutTheEndOfItsStringsKeepsItsFields(t *testing.T) {
 	whole := smbiosStructure(1, 1, 0x1b, []field{{4, 1}, {7, 2}}, "Maker", "S1")
 	f := factsOfTables(t, entryPoint3(3, 0), whole[:len(whole)-2])
@@ -486,7 +508,8 @@ func TestCPUsOfManySockets(t *testing.T) {
 			"CPU "+strconv.Itoa(i+1)))
 	}
 	// A socket that failed its self-test, an empty one, and a maths coprocessor.
-	tables = append(tables, smbiosStructure(4, 90, 0x30, []field{{4, 1}, {5, 3}, {0x10, 2}, {0x18, 0x43}}, "CPU 9", "Xeon"),
+	tables = append(tables,
+		smbiosStructure(4, 90, 0x30, []field{{4, 1}, {5, 3}, {0x10, 2}, {0x18, 0x43}}, "CPU 9", "Xeon"),
 		smbiosStructure(4, 91, 0x30, []field{{4, 1}, {5, 3}, {0x18, 0}}, "CPU 10"),
 		smbiosStructure(4, 92, 0x30, []field{{4, 1}, {5, 4}, {0x18, 0x41}}, "FPU"), endOfTable())
 	root := plant(t, "testdata/virtio-vm.tree")
@@ -501,7 +524,8 @@ func TestCPUsOfManySockets(t *testing.T) {
 	require.Equal(t, "CPU 9", f.CPUs[8].Socket)
 	require.Equal(t, "Xeon", f.CPUs[8].Model)
 	require.False(t, f.CPUs[8].Empty)
-	require.Contains(t, f.CPUs[8].Unknown, Unknown{"cores", "disabled by the firmware, which found an error in its self-test"})
+	require.Contains(t, f.CPUs[8].Unknown,
+		Unknown{"cores", "disabled by the firmware, which found an error in its self-test"})
 	require.Equal(t, CPU{Socket: "CPU 10", Empty: true}, f.CPUs[9])
 }
 
@@ -532,8 +556,8 @@ func TestPowerSupplies(t *testing.T) {
 		return smbiosStructure(39, 1, 0x16, append([]field{{5, 1}, {7, 2}, {8, 3}, {0x0a, 4}, {0x0b, 5}}, fields...),
 			"PSU1", "DELL", "CNLOD0087H", "0GDPF3A00", "A00")
 	}
-	good := PSU{Slot: "PSU1", Manufacturer: "DELL", Model: "0GDPF3A00", Serial: "CNLOD0087H", Revision: "A00", MaxWatts: 1100,
-		Status: "OK", Plugged: ptr(true)}
+	good := PSU{Slot: "PSU1", Manufacturer: "DELL", Model: "0GDPF3A00", Serial: "CNLOD0087H", Revision: "A00",
+		MaxWatts: 1100, Status: "OK", Plugged: ptr(true)}
 	with := func(change func(p *PSU)) PSU { p := good; change(&p); return p }
 	for name, c := range map[string]struct {
 		table   []byte
@@ -561,7 +585,7 @@ func TestPowerSupplies(t *testing.T) {
 			require.NotContains(t, paths(f.Unknown), "psus")
 		})
 	}
-	f := factsOfTables(t, entryPoint3(3, 2), endOfTable(), []byte{})
-	require.NotNil(t, f.PSUs)
+	f := factsOfTables(t, entryPoint3(3, 2), smbiosStructure(1, 1, 0x1b, nil), endOfTable())
+	require.Equal(t, []PSU{}, f.PSUs)
 	require.Contains(t, paths(f.Unknown), "psus")
 }
