@@ -300,6 +300,8 @@ func checkArguments(usage string, depth, n int) string {
 		case word == "[flags]":
 		case strings.HasSuffix(word, "..."):
 			least, most = least+1, 1<<20
+		case strings.HasPrefix(word, "[") && strings.HasSuffix(word, "...]"):
+			most = 1 << 20
 		case strings.HasPrefix(word, "["):
 			most++
 		default:

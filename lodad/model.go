@@ -68,7 +68,7 @@ func factsOf(ctx context.Context, c *api.Client, serial string) (*api.Machine, *
 func modelGenerate(g *globals) *cobra.Command {
 	var file string
 	cmd := &cobra.Command{
-		Use:   "generate SERIAL | --facts FILE",
+		Use:   "generate [SERIAL]",
 		Short: "Print a model made from a known-good machine, ready to be edited",
 		Long: `Print a model made from a known-good machine. Serial numbers, MAC addresses and
 the kernel's numbering are left out; what is there twice is counted.
@@ -103,6 +103,9 @@ of the config repository, and loosen what may differ.`,
 			if err != nil {
 				return err
 			}
+			for _, note := range hw.GenerateNotes(facts) {
+				fmt.Fprintf(cmd.OutOrStdout(), "# %s\n", plain(note))
+			}
 			_, err = fmt.Fprint(cmd.OutOrStdout(), plainLines(string(text)))
 			return err
 		},
@@ -136,7 +139,7 @@ func modelCompare(g *globals) *cobra.Command {
 	var file, modelFile, rack, profile string
 	var all bool
 	cmd := &cobra.Command{
-		Use:   "compare [SERIAL...] [--facts FILE] [--model FILE]",
+		Use:   "compare [SERIAL...]",
 		Short: "Show how machines differ from a model",
 		Long: `Show how machines differ from a model: from the file given with --model, or else
 from that of the profile that they would get now.

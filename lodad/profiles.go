@@ -22,6 +22,7 @@ import (
 	"github.com/project-loda/loda/loda"
 	"github.com/project-loda/loda/loda/api"
 	"github.com/project-loda/loda/loda/configrepo"
+	"github.com/project-loda/loda/loda/gitsource"
 	"github.com/project-loda/loda/loda/strictyaml"
 )
 
@@ -33,7 +34,28 @@ func loadRepo(dir string) (*configrepo.Repo, []strictyaml.Error, error) {
 	}
 	defer root.Close()
 	repo, errs := configrepo.Load(root.FS())
-	return repo, errs, nil
+	// What a site refuses to fetch is found before it is pushed.
+	var problem gitsource.Problem
+	for _, err := range unjoin(gitsource.Inspect(root.FS(), gitsource.Limits{})) {
+		if !errors.As(err, &problem) {
+			return nil, nil, err
+		}
+		if !slices.ContainsFunc(errs, func(e strictyaml.Error) bool { return e.File == problem.Path }) {
+			errs = append(errs, strictyaml.Error{File: problem.Path, Message: problem.Text})
+		}
+	}
+	return repo, strictyaml.Sort(errs), nil
+}
+
+// unjoin takes errors that were joined apart.
+func unjoin(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	if err == nil {
+		return nil
+	}
+	return []error{err}
 }
 
 // loadGoodRepo is loadRepo for a command that needs it free of mistakes.
@@ -111,7 +133,7 @@ type renderFlags struct {
 func configRender(g *globals) *cobra.Command {
 	var f renderFlags
 	cmd := &cobra.Command{
-		Use:   "render [DIR] --machine SERIAL | --facts FILE",
+		Use:   "render [DIR]",
 		Short: "Show exactly what a machine would get",
 		Long: `Show exactly what a machine would get: the plan, the iPXE scripts, the answer
 files, the steps with their scripts, and the commit.

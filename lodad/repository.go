@@ -14,6 +14,7 @@ import (
 
 	"github.com/project-loda/loda/loda/gitprofiles"
 	"github.com/project-loda/loda/loda/gitsource"
+	"github.com/project-loda/loda/loda/site"
 )
 
 // repositoryConfig names the git repository of profiles. What its fields mean is said in configTemplate.
@@ -66,7 +67,7 @@ func (r repositoryConfig) source() gitsource.Config {
 // openProfiles opens the site's copy of the repository. It needs no network.
 func (c *config) openProfiles(log *slog.Logger) (*gitprofiles.Profiles, error) {
 	conf := c.Repository.source()
-	conf.Dir, conf.Check, conf.Logger = c.path("repository"), gitprofiles.Check, log
+	conf.Dir, conf.Check, conf.Logger = site.Layout(c.Data).Repository(), gitprofiles.Check, log
 	source, err := gitsource.Open(conf)
 	if err != nil {
 		return nil, err

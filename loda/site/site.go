@@ -86,12 +86,18 @@ func (l Layout) Images() string { return filepath.Join(l.Artifacts(), "images") 
 // BootOS holds kernel and initramfs, within the artifacts.
 func (l Layout) BootOS() string { return filepath.Join(l.Artifacts(), "bootos") }
 
+// Repository is the copy of the git repository of profiles.
+func (l Layout) Repository() string { return filepath.Join(string(l), "repository") }
+
 // Make makes the directories that are missing.
 func (l Layout) Make() error {
-	for _, dir := range []string{string(l), l.CA(), l.Artifacts(), l.Images(), l.BootOS()} {
+	for _, dir := range []string{string(l), l.CA(), l.Artifacts(), l.Images(), l.BootOS(), l.Repository()} {
 		mode := fs.FileMode(0o755)
-		if dir == string(l) || dir == l.CA() {
+		switch dir {
+		case string(l), l.CA():
 			mode = 0o750
+		case l.Repository():
+			mode = 0o700
 		}
 		if err := os.MkdirAll(dir, mode); err != nil {
 			return fmt.Errorf("data directory: %w", err)
