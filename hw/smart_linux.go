@@ -67,16 +67,17 @@ func (t *tree) diskHealth(ctx context.Context, d *Disk, patience time.Duration) 
 	return &DiskHealth{Unknown: missing}
 }
 
-// healthFields are those that count for a disk of its sort.
+// healthFields are those that count for a disk of its sort, as [smartAnswers.health] fills them.
 func healthFields(d *Disk) []string {
 	fields := []string{"passed", "media_errors"}
-	if d.Medium != HDD {
+	if d.Medium == SSD || d.Medium == NVMe {
 		fields = append(fields, "wear_percent")
 	}
-	if d.Bus == BusATA {
-		return append(fields, "reallocated", "pending")
-	}
-	if d.Medium == HDD {
+	switch {
+	case strings.HasPrefix(d.Name, "nvme"):
+	case d.Bus == BusATA:
+		fields = append(fields, "reallocated", "pending")
+	case d.Medium != SSD && d.Medium != NVMe:
 		fields = append(fields, "reallocated")
 	}
 	return fields

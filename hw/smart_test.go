@@ -233,6 +233,15 @@ func TestDiskThatDoesNotAnswerIsGivenUpAndNotAskedTwice(t *testing.T) {
 	}, 5*time.Second, 10*time.Millisecond, "it is asked again when it has answered")
 }
 
+func TestSilentDiskLacksWhatADiskOfItsSortTells(t *testing.T) {
+	for _, d := range []Disk{{Name: "nvme0n1", Bus: BusNVMe, Medium: NVMe}, {Name: "sda", Bus: BusATA, Medium: SSD},
+		{Name: "sda", Bus: BusATA, Medium: HDD}, {Name: "sda", Bus: BusSAS, Medium: SSD},
+		{Name: "sda", Bus: BusSAS, Medium: HDD}, {Name: "sda", Bus: BusSCSI, Medium: MediumUnknown},
+		{Name: "sda", Bus: BusNVMe, Medium: NVMe}} {
+		require.ElementsMatch(t, healthFields(&d), paths(smartAnswers{}.health(&d).Unknown), "%s %s", d.Bus, d.Medium)
+	}
+}
+
 func TestAskingADiskEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
