@@ -22,6 +22,7 @@ var driverGroups = []struct {
 	{"file systems", []string{"ext4", "xfs", "btrfs", "vfat", "nls_cp437", "nls_ascii", "nls_iso8859_1", "nls_utf8",
 		"isofs", "squashfs", "overlay", "efivarfs"}},
 	{"management controller", []string{"ipmi_msghandler", "ipmi_si", "ipmi_ssif", "ipmi_devintf"}},
+	{"memory errors", []string{"amd64_edac", "skx_edac", "i10nm_edac", "sb_edac", "ie31200_edac", "igen6_edac", "ghes_edac"}},
 	{"buses and USB", []string{"virtio_pci", "virtio_mmio", "virtio_rng", "hv_vmbus", "xhci_pci", "ehci_pci", "uhci_hcd",
 		"usb_storage", "uas", "usbhid", "hid_generic", "i2c_i801", "i2c_piix4"}},
 	{"networking on top", []string{"bonding", "8021q", "af_packet"}},

@@ -256,7 +256,7 @@ func (l *lodad) check(args []string) string {
 	c := l.help()
 	for i := 0; i < len(args); i++ {
 		word := args[i]
-		if word == ">" {
+		if word == ">" || word == "2>" || word == "&" {
 			break
 		}
 		if strings.HasPrefix(word, "-") && word != "-" {

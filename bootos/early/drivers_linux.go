@@ -114,7 +114,8 @@ func Drivers(ctx context.Context, l *modules.Loader) (loaded, devices int, err e
 // modaliases lists what devices say that they are, each once.
 func modaliases(sys string) []string {
 	files, _ := filepath.Glob(filepath.Join(sys, "bus/*/devices/*/modalias")) // the pattern is good
-	files = append(files, filepath.Join(sys, "devices/virtual/dmi/id/modalias"))
+	// What counts memory errors goes by the machine's model or by its processors.
+	files = append(files, filepath.Join(sys, "devices/virtual/dmi/id/modalias"), filepath.Join(sys, "devices/system/cpu/modalias"))
 	var all []string
 	for _, f := range files {
 		if data, err := os.ReadFile(f); err == nil {

@@ -28,6 +28,8 @@ type machine struct {
 const (
 	// detectTimeout bounds a read of the hardware; a dying disk can hold one up.
 	detectTimeout = 3 * time.Minute
+	// healthTimeout bounds how long one disk may take to say how it is.
+	healthTimeout = 15 * time.Second
 	// settleFor bounds the wait for disks to appear.
 	settleFor = 30 * time.Second
 )
@@ -37,7 +39,7 @@ func (m *machine) Detect(ctx context.Context) (json.RawMessage, error) {
 	defer cancel()
 	m.hardware.wait(ctx, m.hardware.all, driversMost)
 	early.Settle(ctx, settleFor)
-	facts, err := hw.Detect(ctx)
+	facts, err := hw.Detect(ctx, hw.WithHealth(healthTimeout))
 	if err != nil {
 		return nil, err
 	}
