@@ -285,3 +285,37 @@ func TestOnlyDevicesThatAppearAreGivenADriver(t *testing.T) {
 		require.Equal(t, want, addedDevice([]byte(event)), "%q", event)
 	}
 }
+
+func TestAllLinksAreRaisedForTheFacts(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	plugged, unplugged := cable(t, "c1", "s1", "10.9.0.1/24"), cable(t, "c0", "s0", "10.8.0.1/24")
+	far, err := netlink.LinkByName("s0")
+	require.NoError(t, err)
+	require.NoError(t, netlink.LinkSetDown(far))
+	n := &Network{links: func() ([]netlink.Link, error) {
+		var links []netlink.Link
+		for _, name := range []string{plugged.Attrs().Name, unplugged.Attrs().Name} {
+			link, err := netlink.LinkByName(name)
+			if err != nil {
+				return nil, err
+			}
+			links = append(links, link)
+		}
+		return links, nil
+	}}
+	start := time.Now()
+	require.NoError(t, n.RaiseLinks(t.Context(), time.Second))
+	require.GreaterOrEqual(t, time.Since(start), time.Second, "one of them never gets a link")
+	require.True(t, carrier("c1"))
+	require.False(t, carrier("c0"))
+	require.NoError(t, netlink.LinkSetUp(far))
+	require.NoError(t, n.RaiseLinks(t.Context(), time.Minute), "it ends when all have one")
+	require.True(t, carrier("c0"))
+	for _, link := range []netlink.Link{plugged, unplugged} {
+		addrs, err := netlink.AddrList(link, netlink.FAMILY_V4)
+		require.NoError(t, err)
+		require.Empty(t, addrs)
+	}
+}

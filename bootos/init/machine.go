@@ -21,6 +21,7 @@ import (
 type machine struct {
 	console  *early.Console
 	hardware *hardware
+	network  *early.Network
 	// ranScript: the first script waited for disks to appear. That takes a second, and each step would wait again.
 	ranScript bool
 }
@@ -30,6 +31,8 @@ const (
 	detectTimeout = 3 * time.Minute
 	// healthTimeout bounds how long one disk may take to say how it is.
 	healthTimeout = 15 * time.Second
+	// linksFor bounds the wait for links: 10 Gbit/s takes 3 to 5 seconds to negotiate. Ports without a cable take it all.
+	linksFor = 6 * time.Second
 	// settleFor bounds the wait for disks to appear.
 	settleFor = 30 * time.Second
 )
@@ -39,6 +42,9 @@ func (m *machine) Detect(ctx context.Context) (json.RawMessage, error) {
 	defer cancel()
 	m.hardware.wait(ctx, m.hardware.all, driversMost)
 	early.Settle(ctx, settleFor)
+	if err := m.network.RaiseLinks(ctx, linksFor); err != nil {
+		m.console.Say("detect", fmt.Sprintf("links: %v", err))
+	}
 	facts, err := hw.Detect(ctx, hw.WithHealth(healthTimeout))
 	if err != nil {
 		return nil, err
