@@ -202,11 +202,13 @@ func (in *Installer) nextAction(ctx context.Context, id, secret string, base Bas
 	}
 	var action *agentapi.Action
 	_, err = in.update(ctx, id, func(inst *inventory.Installation, plan *Plan) ([]inventory.Event, error) {
+		action = nil // the store may call this more than once
 		// Between the look and this write a newer boot may have opened a session, or the installation have stopped.
 		if !plan.speaks(secret) {
 			return nil, errSessionOver
 		}
 		var events []inventory.Event
+		var err error
 		now := in.now()
 		switch {
 		case waits(inst, plan):
@@ -425,6 +427,10 @@ func (in *Installer) FinishAction(ctx context.Context, id, action string, r agen
 		if p == nil || p.Result != nil {
 			return nil, nil
 		}
+		if inst.State == inventory.Quarantined && waits(inst, plan) {
+			// It was put there while the agent worked, and its hardware says nothing of whose serial number it is.
+			return nil, fmt.Errorf("result of action %s, which came after the machine was quarantined: %w", action, ErrTransition)
+		}
 		now := in.now()
 		back, err := in.comeBack(inst, plan, now)
 		if err != nil {
@@ -540,6 +546,7 @@ func (in *Installer) FirstBoot(ctx context.Context, report agentapi.Installed, f
 	}
 	var refusal string
 	inst, err := in.update(ctx, id, func(inst *inventory.Installation, plan *Plan) ([]inventory.Event, error) {
+		refusal = ""
 		now := in.now()
 		if !trust.Matches(report.Secret, plan.FirstBootHash) {
 			refusal = "its secret is not that of the system on disk"

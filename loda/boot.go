@@ -84,16 +84,18 @@ func (in *Installer) Boot(ctx context.Context, s Sighting) (Decision, error) {
 		return Decision{}, err
 	}
 	token := trust.NewSecret(inst.ID)
-	decision := Decision{BootOS: true, Token: token, Message: "installation " + inst.ID}
+	var decision Decision
 	_, err = in.update(ctx, inst.ID, func(inst *inventory.Installation, plan *Plan) ([]inventory.Event, error) {
+		decision = Decision{BootOS: true, Token: token, Message: "installation " + inst.ID}
 		now := in.now()
 		var events []inventory.Event
+		var err error
 		switch {
 		case inst.State == inventory.Installing && plan.Installer != nil && plan.Installer.Armed:
 			decision = in.bootInstaller(inst, plan, s, now)
 			return []inventory.Event{event(inst, inventory.KindBoot, now, s, "boots the installer of profile %s (%s, asked from %s)",
 				plan.Profile.Name, s.Firmware, s.Remote)}, nil
-		case inst.State == inventory.Quarantined && repinned != nil:
+		case inst.State == inventory.Quarantined && repinned != nil && plan.Quarantine != ForIdentity:
 			// It may have been repaired.
 			plan.startOver()
 			plan.LookAgain = true

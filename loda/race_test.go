@@ -23,6 +23,8 @@ type hooked struct {
 	beforeCreate  func()
 	failMachine   error
 	failUpdate    func(*inventory.Installation) error
+	// between happens after a change was computed that then could not be stored, so that it is computed again.
+	between func()
 }
 
 // once runs a hook the first time only, and not for what the hook itself does.
@@ -52,6 +54,18 @@ func (h *hooked) UpdateMachine(ctx context.Context, serial inventory.Serial, cha
 
 func (h *hooked) UpdateInstallation(ctx context.Context, id string,
 	change func(*inventory.Installation) ([]inventory.Event, error)) (*inventory.Installation, error) {
+	if h.between != nil {
+		_, err := h.Store.UpdateInstallation(ctx, id, func(i *inventory.Installation) ([]inventory.Event, error) {
+			if _, err := change(i); err != nil {
+				return nil, err
+			}
+			return nil, errLost
+		})
+		if !errors.Is(err, errLost) {
+			return nil, err
+		}
+		once(&h.between)
+	}
 	return h.Store.UpdateInstallation(ctx, id, func(i *inventory.Installation) ([]inventory.Event, error) {
 		if h.failUpdate != nil {
 			if err := h.failUpdate(i); err != nil {
@@ -61,6 +75,8 @@ func (h *hooked) UpdateInstallation(ctx context.Context, id string,
 		return change(i)
 	})
 }
+
+var errLost = errors.New("another write came first")
 
 func newHookedBench(t *testing.T) (*bench, *hooked) {
 	b := newBench(t)
@@ -197,4 +213,63 @@ func TestWhatAMachineSaysOfItselfIsKeptWithoutControlCharacters(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "[2JAcme31m", m.Vendor)
 	require.Equal(t, strings.Repeat("ü", 64), m.Product, "cut between characters")
+}
+
+func TestWorkThatCouldNotBeRecordedIsNotGiven(t *testing.T) {
+	b, h := newHookedBench(t)
+	b.load(oneMachine, true)
+	s := b.session(b.boot("SN-0001", mac).Token)
+	b.finish(s, b.next(s), agentapi.Result{OK: true, Data: facts(t, "SN-0001")})
+	h.between = func() {
+		b.now = b.now.Add(time.Hour)
+		require.NoError(t, b.Expire(t.Context()))
+	}
+	a, err := b.NextAction(t.Context(), loda.Ask{Installation: s.Installation, Secret: s.Secret, Wait: 10 * time.Second,
+		Base: loda.Base{API: "https://10.77.0.1:8443", Boot: "http://10.77.0.1:8080"}})
+	require.NoError(t, err)
+	require.Equal(t, agentapi.ActionWait, a.Kind, "the installation failed before the image was recorded as given")
+}
+
+func TestBootThatIsDecidedTwiceIsThatOfTheSecondTime(t *testing.T) {
+	b, s := newShelfBench(t)
+	h := &hooked{Store: b.store}
+	b.open(h)
+	s.push("c1", map[string]loda.Profile{"Lab": installerProfile})
+	b.load("serial\nSN-0001\n", true)
+	b.untilInstaller()
+	h.between = func() {
+		b.now = b.now.Add(time.Hour)
+		require.NoError(t, b.Expire(t.Context()))
+	}
+	d := b.boot("SN-0001", mac)
+	require.Empty(t, d.Kernel, "it was to get the installer, and failed meanwhile")
+	require.True(t, d.BootOS)
+}
+
+func TestFactsThatArriveAfterTheIdentityCameIntoDoubtFreeNobody(t *testing.T) {
+	b := newBench(t)
+	b.load(oneMachine, true)
+	s := b.session(b.boot("SN-0001", mac).Token)
+	detect := b.next(s)
+	b.load("serial,mac\nSN-0002,"+otherMAC+"\n", false)
+	b.boot("SN-0001", otherMAC)
+	b.requireState(inventory.Quarantined)
+	err := b.FinishAction(t.Context(), s.Installation, detect.ID, agentapi.Result{OK: true, Data: facts(t, "SN-0001")})
+	require.ErrorIs(t, err, loda.ErrTransition)
+	require.Contains(t, b.requireState(inventory.Quarantined), "cannot share a hardware address")
+}
+
+func TestIdentityThatComesIntoDoubtWhileTheMachineBootsIsNotLookedAt(t *testing.T) {
+	b, s := newShelfBench(t)
+	h := &hooked{Store: b.store}
+	b.open(h)
+	s.push("c1", map[string]loda.Profile{"Lab": modelled()})
+	b.load("serial\nSN-0001\n", true)
+	session := b.session(b.boot("sn-0001", mac).Token)
+	b.finish(session, b.next(session), document(t, withoutDIMM()))
+	b.load("serial,mac\nSN-0002,"+otherMAC+"\n", false)
+	h.beforeMachine = func() { b.boot("sn-0001", otherMAC) } // while it is planned anew
+	session = b.session(b.boot("sn-0001", mac).Token)
+	require.Equal(t, loda.ForIdentity, b.plan().Quarantine)
+	require.Equal(t, agentapi.ActionWait, b.next(session).Kind)
 }
