@@ -241,7 +241,8 @@ func (in *Installer) doubt(ctx context.Context, serial inventory.Serial, reason 
 		return err
 	}
 	_, err = in.update(ctx, inst.ID, func(inst *inventory.Installation, plan *Plan) ([]inventory.Event, error) {
-		plan.Session, plan.Quarantine, plan.LookAgain = nil, ForIdentity, false
+		// Neither agent nor installer goes on: a secret would reach the wrong machine.
+		plan.Session, plan.Installer, plan.Quarantine, plan.LookAgain = nil, nil, ForIdentity, false
 		return Transition(inst, Differs, reason, in.now(), in.deadlines)
 	})
 	if errors.Is(err, ErrTransition) {

@@ -163,3 +163,16 @@ func TestAMachineWhoseIdentityIsInDoubtIsNotFreedByItsHardware(t *testing.T) {
 	session := b.session(b.boot("sn-0001", mac).Token)
 	require.Equal(t, agentapi.ActionWait, b.next(session).Kind, "only a person can tell")
 }
+
+func TestARetryDoesNotFreeAMachineWhoseIdentityIsInDoubt(t *testing.T) {
+	b, _, _ := newQuarantine(t)
+	b.load("serial,mac\nSN-0002,"+otherMAC+"\n", false)
+	b.boot("sn-0001", otherMAC)
+	_, err := b.Retry(t.Context(), serial, "ada")
+	require.ErrorIs(t, err, loda.ErrRefused)
+	require.ErrorContains(t, err, "release it with a reason")
+	b.requireState(inventory.Quarantined)
+	_, err = b.Release(t.Context(), serial, "the NIC was moved", "ada")
+	require.NoError(t, err)
+	b.requireState(inventory.Queued)
+}

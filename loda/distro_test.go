@@ -244,3 +244,18 @@ func TestASecretThatTheSiteLacksFailsTheInstallation(t *testing.T) {
 	require.ErrorIs(t, err, loda.ErrRefused)
 	require.Equal(t, "answer file preseed.cfg: this site has no secret root-password", b.requireState(inventory.Failed))
 }
+
+func TestAnInstallerOfAMachineWhoseIdentityComesIntoDoubtGetsNoSecret(t *testing.T) {
+	b, s := newShelfBench(t)
+	s.push("c1", map[string]loda.Profile{"Lab": installerProfile})
+	b.load("serial\nSN-0001\n", true)
+	token := b.untilInstaller()
+	b.load("serial,mac\nSN-0002,"+otherMAC+"\n", false)
+	b.boot("sn-0001", otherMAC)
+	b.requireState(inventory.Quarantined)
+	text, err := b.answer(token, "preseed.cfg", home)
+	require.ErrorIs(t, err, loda.ErrRefused)
+	require.Empty(t, text)
+	require.ErrorIs(t, b.report(token, loda.ReportInstalled, "", home), loda.ErrRefused)
+	b.requireState(inventory.Quarantined)
+}

@@ -155,9 +155,9 @@ func (in *Installer) Cancel(ctx context.Context, serial inventory.Serial, reason
 	return in.decide(ctx, serial, CancelAsked, reason, by)
 }
 
-// Retry begins the open installation of a machine anew after it failed. Profile and image are pinned anew as well,
-// since the reason of the failure is often repaired there. A machine that waits in bootOS goes on at once, others at
-// their next netboot.
+// Retry begins the open installation of a machine anew after it failed, or was quarantined for what it is made of: then
+// it is compared again. Profile and image are pinned anew as well, since the reason is often repaired there. A machine
+// that waits in bootOS goes on at once, others at their next netboot.
 func (in *Installer) Retry(ctx context.Context, serial inventory.Serial, by string) (*inventory.Installation, error) {
 	return in.decide(ctx, serial, RetryAsked, "", by)
 }
@@ -193,6 +193,10 @@ func (in *Installer) decide(ctx context.Context, serial inventory.Serial, trigge
 			return nil, fmt.Errorf("machine %s is quarantined since no profile is for it, so there is nothing to release it to: "+
 				"push one that matches and retry, or cancel and install with a profile's name: %w", serial, ErrRefused)
 		}
+		if trigger == RetryAsked && inst.State == inventory.Quarantined && plan.Quarantine == ForIdentity {
+			return nil, fmt.Errorf("machine %s is quarantined (%s): a retry would find out nothing; release it with a reason, or "+
+				"cancel: %w", serial, inst.Reason, ErrRefused)
+		}
 		events, err := Transition(inst, trigger, text, in.now(), in.deadlines)
 		if err != nil {
 			return nil, err
@@ -224,7 +228,11 @@ func (in *Installer) replan(ctx context.Context, inst *inventory.Installation) (
 	if err != nil {
 		return nil, err
 	}
-	return in.pin(ctx, m, plan.Named)
+	named := plan.Named
+	if named == "" && plan.Revision == "" {
+		named = plan.Profile.Name // opened by a version that knew no other profiles than named ones
+	}
+	return in.pin(ctx, m, named)
 }
 
 // update runs change on an installation and its plan in one transaction, and wakes whoever waits for it.

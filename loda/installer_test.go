@@ -515,3 +515,21 @@ func TestProgressOfAStaleActionIsRefused(t *testing.T) {
 	require.NoError(t, b.ReportProgress(t.Context(), s.Installation, a.ID, agentapi.Progress{Fraction: 0.5, Text: "writing"}))
 	require.ErrorIs(t, b.ReportProgress(t.Context(), s.Installation, "1-detect", agentapi.Progress{}), loda.ErrTransition)
 }
+
+func TestAnInstallationThatAnOlderVersionOpenedIsRetried(t *testing.T) {
+	b := newBench(t)
+	b.load(oneMachine, true)
+	s := b.session(b.boot("SN-0001", mac).Token)
+	b.finish(s, b.next(s), agentapi.Result{Error: "no disk"})
+	inst, err := b.store.OpenInstallation(t.Context(), serial)
+	require.NoError(t, err)
+	_, err = b.store.UpdateInstallation(t.Context(), inst.ID, func(i *inventory.Installation) ([]inventory.Event, error) {
+		require.Contains(t, string(i.Plan), `"named":"debian",`)
+		i.Plan = json.RawMessage(strings.Replace(string(i.Plan), `"named":"debian",`, "", 1))
+		return nil, nil
+	})
+	require.NoError(t, err)
+	_, err = b.Retry(t.Context(), serial, "ada")
+	require.NoError(t, err)
+	b.requireState(inventory.Queued)
+}
