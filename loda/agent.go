@@ -481,7 +481,7 @@ func (in *Installer) advance(inst *inventory.Installation, plan *Plan, done agen
 		plan.add(agentapi.ActionBoot, bootMethod(plan.Profile)+" into the installed system")
 		return events, nil
 	case agentapi.ActionBoot:
-		if plan.Installer != nil {
+		if plan.Installer != nil && inst.State == inventory.Installing {
 			plan.Installer.Armed = true
 			inst.Deadline = now.Add(in.deadlines.in(inventory.Netbooting))
 		}

@@ -92,9 +92,8 @@ func (in *Installer) Boot(ctx context.Context, s Sighting) (Decision, error) {
 		var err error
 		switch {
 		case inst.State == inventory.Installing && plan.Installer != nil && plan.Installer.Armed:
-			decision = in.bootInstaller(inst, plan, s, now)
-			return []inventory.Event{event(inst, inventory.KindBoot, now, s, "boots the installer of profile %s (%s, asked from %s)",
-				plan.Profile.Name, s.Firmware, s.Remote)}, nil
+			decision, events, err = in.bootInstaller(inst, plan, s, now)
+			return append(strangers(inst, plan, s, now), events...), err
 		case inst.State == inventory.Quarantined && repinned != nil && plan.Quarantine != ForIdentity:
 			// It may have been repaired.
 			plan.startOver()
@@ -108,10 +107,7 @@ func (in *Installer) Boot(ctx context.Context, s Sighting) (Decision, error) {
 			}
 			plan.startOver()
 		}
-		if plan.Session != nil && plan.Session.From != s.Remote.String() {
-			events = append(events, event(inst, inventory.KindAlarm, now, nil, "the boot script was asked for from %s while the "+
-				"agent's session is from %s: one machine under two addresses, or somebody who claims to be it", s.Remote, plan.Session.From))
-		}
+		events = append(events, strangers(inst, plan, s, now)...)
 		plan.Tokens = keepToken(plan.Tokens, BootToken{Hash: trust.Hash(token), IssuedAt: now, To: s.Remote.String()})
 		decision.KernelArgs = plan.Profile.KernelArgs
 		return append(events, event(inst, inventory.KindBoot, now, s, "boots bootOS (%s, asked from %s)", s.Firmware, s.Remote)), nil
@@ -124,6 +120,15 @@ func (in *Installer) Boot(ctx context.Context, s Sighting) (Decision, error) {
 		return Decision{}, err
 	}
 	return decision, nil
+}
+
+// strangers is the alarm for a boot script that is asked for from elsewhere than where the agent is.
+func strangers(inst *inventory.Installation, plan *Plan, s Sighting, now time.Time) []inventory.Event {
+	if plan.Session == nil || plan.Session.From == s.Remote.String() {
+		return nil
+	}
+	return []inventory.Event{event(inst, inventory.KindAlarm, now, nil, "the boot script was asked for from %s while the "+
+		"agent's session is from %s: one machine under two addresses, or somebody who claims to be it", s.Remote, plan.Session.From)}
 }
 
 // lookAgain plans anew for a machine that is quarantined for what it is made of and boots once more: it may have been

@@ -49,21 +49,28 @@ const (
 )
 
 // bootInstaller hands out the installer's kernel with a new token. It is asked several times in one boot.
-func (in *Installer) bootInstaller(inst *inventory.Installation, plan *Plan, s Sighting, now time.Time) Decision {
+func (in *Installer) bootInstaller(inst *inventory.Installation, plan *Plan, s Sighting, now time.Time) (Decision, []inventory.Event, error) {
 	token := trust.NewSecret(inst.ID)
-	plan.Installer.Tokens = keepToken(plan.Installer.Tokens, BootToken{Hash: trust.Hash(token), IssuedAt: now, To: s.Remote.String()})
-	inst.UpdatedAt, inst.Deadline = now, now.Add(in.deadlines.in(inst.State))
 	mac := ""
 	if len(s.MACs) > 0 {
 		mac = s.MACs[0]
 	}
 	distro := plan.Profile.Installer
-	args, _ := Fill(distro.Args, bootValues(s.Base, token, mac, nil))
+	// No secrets: whoever asks gets the boot script.
+	args, missing := Fill(distro.Args, bootValues(s.Base, token, mac, nil))
+	if len(missing) > 0 {
+		events, err := in.breakInstaller(inst, plan, fmt.Sprintf("the installer's command line names %s, and everybody in the network "+
+			"can read it: put that into an answer file", lateNames(missing)), now)
+		return Decision{Message: "the installer cannot be started: " + inst.Reason}, events, err
+	}
+	plan.Installer.Tokens = keepToken(plan.Installer.Tokens, BootToken{Hash: trust.Hash(token), IssuedAt: now, To: s.Remote.String(), MAC: mac})
+	inst.UpdatedAt, inst.Deadline = now, now.Add(in.deadlines.in(inst.State))
 	d := Decision{Kernel: distro.Kernel.Path, Args: args, Message: "installation " + inst.ID + ", installer of profile " + plan.Profile.Name}
 	for _, initrd := range distro.Initrds {
 		d.Initrds = append(d.Initrds, initrd.Path)
 	}
-	return d
+	return d, []inventory.Event{event(inst, inventory.KindBoot, now, s, "boots the installer of profile %s (%s, asked from %s)",
+		plan.Profile.Name, s.Firmware, s.Remote)}, nil
 }
 
 // bootValues are the late values of one boot. secrets may be nil.
@@ -99,7 +106,8 @@ func (in *Installer) Answer(ctx context.Context, token, name, from string, base 
 	inst, err := in.update(ctx, id, func(inst *inventory.Installation, plan *Plan) ([]inventory.Event, error) {
 		text, refusal, unknown = "", "", false
 		now := in.now()
-		if refusal = plan.claimInstaller(inst, token, from, now); refusal == "" && now.Sub(plan.firstFetch(name, now)) > answerRepeat {
+		var events []inventory.Event
+		if events, refusal = plan.claimInstaller(inst, token, from, now); refusal == "" && now.Sub(plan.firstFetch(name, now)) > answerRepeat {
 			refusal = fmt.Sprintf("%s was fetched before, at %s", name, plan.Installer.Fetched[name].UTC().Format(time.RFC3339))
 		}
 		if refusal != "" {
@@ -108,20 +116,26 @@ func (in *Installer) Answer(ctx context.Context, token, name, from string, base 
 		answer, ok := plan.Profile.Installer.Answers[name]
 		if !ok {
 			unknown = true
-			return nil, nil
+			return events, nil
 		}
-		var missing []Late
-		text, missing = Fill(answer, bootValues(base, token, "", in.secrets))
+		back, err := in.installerBack(inst, plan, now)
+		if err != nil || inst.State == inventory.Failed {
+			return events, err
+		}
+		events = append(events, back...)
+		filled, missing := Fill(answer, bootValues(base, token, plan.Installer.MAC, in.secrets))
 		if len(missing) > 0 {
-			return in.breakInstaller(inst, fmt.Sprintf("answer file %s: this site has no %s", name, lateNames(missing)), now)
+			broke, err := in.breakInstaller(inst, plan, fmt.Sprintf("answer file %s: this site has no %s", name, lateNames(missing)), now)
+			return append(events, broke...), err
 		}
+		text = filled
 		if plan.Installer.Fetched == nil {
 			plan.Installer.Fetched = map[string]time.Time{}
 		}
 		plan.Installer.Fetched[name] = plan.firstFetch(name, now)
 		inst.UpdatedAt, inst.Deadline = now, now.Add(in.deadlines.in(inst.State))
-		return []inventory.Event{event(inst, inventory.KindBoot, now, nil, "the installer fetches %s from %s: %d bytes, profile %s%s",
-			name, from, len(text), plan.Profile.Name, at(plan.Profile.Revision))}, nil
+		return append(events, event(inst, inventory.KindBoot, now, nil, "the installer fetches %s from %s: %d bytes, profile %s%s",
+			name, from, len(text), plan.Profile.Name, at(plan.Profile.Revision))), nil
 	})
 	switch {
 	case errors.Is(err, inventory.ErrNotFound):
@@ -157,37 +171,51 @@ func (p *Plan) firstFetch(name string, now time.Time) time.Time {
 }
 
 // claimInstaller finds out whether who comes with a token is the installer of this installation, and why not.
-func (p *Plan) claimInstaller(inst *inventory.Installation, token, from string, now time.Time) (refusal string) {
+func (p *Plan) claimInstaller(inst *inventory.Installation, token, from string, now time.Time) (events []inventory.Event, refusal string) {
 	run := p.Installer
 	switch {
 	case run == nil || p.Profile.Installer == nil || !inst.State.Open():
-		return fmt.Sprintf("no installer is at work, the installation is %s", inst.State)
+		return nil, fmt.Sprintf("no installer is at work, the installation is %s", inst.State)
 	case run.Hash != "" && !trust.Matches(token, run.Hash):
-		return "its token is not that of the installer at work"
+		return nil, "its token is not that of the installer at work"
 	case run.Hash != "" && from != run.From:
-		return fmt.Sprintf("its token belongs to the installer at %s", run.From)
+		return nil, fmt.Sprintf("its token belongs to the installer at %s", run.From)
 	case run.Hash != "":
-		return ""
+		return nil, ""
 	}
 	for _, t := range run.Tokens {
 		if !trust.Matches(token, t.Hash) {
 			continue
 		}
 		if now.Sub(t.IssuedAt) > tokenLife {
-			return fmt.Sprintf("its token expired: issued at %s, good for %s", t.IssuedAt.UTC().Format(time.RFC3339), tokenLife)
+			return nil, fmt.Sprintf("its token expired: issued at %s, good for %s", t.IssuedAt.UTC().Format(time.RFC3339), tokenLife)
 		}
-		run.Hash, run.From, run.Tokens, run.Armed = t.Hash, from, nil, false
-		return ""
+		if t.To != from {
+			events = append(events, event(inst, inventory.KindAlarm, now, nil, "the installer comes from %s, its boot script was asked for "+
+				"from %s: one machine under two addresses, or somebody who listened in", from, t.To))
+		}
+		run.Hash, run.From, run.MAC, run.Tokens, run.Armed = t.Hash, from, t.MAC, nil, false
+		return events, ""
 	}
-	return "its token was never issued, or newer ones replaced it"
+	return nil, "its token was never issued, or newer ones replaced it"
 }
 
 // breakInstaller fails an installation whose installer is at work.
-func (in *Installer) breakInstaller(inst *inventory.Installation, reason string, now time.Time) ([]inventory.Event, error) {
+func (in *Installer) breakInstaller(inst *inventory.Installation, plan *Plan, reason string, now time.Time) ([]inventory.Event, error) {
+	plan.Installer.Ended = ReportFailed
 	if inst.State == inventory.Failed {
-		return nil, nil
+		return []inventory.Event{event(inst, inventory.KindAction, now, nil, "%s", reason)}, nil
 	}
 	return Transition(inst, Broke, reason, now, in.deadlines)
+}
+
+// installerBack takes an installation back that was given up for the silence of its installer. One that failed for
+// another reason, or whose operating system is on disk, stays failed.
+func (in *Installer) installerBack(inst *inventory.Installation, plan *Plan, now time.Time) ([]inventory.Event, error) {
+	if inst.State != inventory.Failed || plan.Installer.Ended != "" {
+		return nil, nil
+	}
+	return Transition(inst, CameBack, "", now, in.deadlines)
 }
 
 // ReportInstaller takes what an installer, or the system that it installed, says. Repeating it changes nothing.
@@ -197,17 +225,26 @@ func (in *Installer) ReportInstaller(ctx context.Context, token string, report I
 		return fmt.Errorf("installer: not in the form of a token: %w", ErrRefused)
 	}
 	var refusal string
+	var again bool
 	inst, err := in.update(ctx, id, func(inst *inventory.Installation, plan *Plan) ([]inventory.Event, error) {
-		refusal = ""
+		refusal, again = "", false
 		now := in.now()
-		peer := from
-		if run := plan.Installer; report.Kind == ReportInstalled && run != nil && run.From != "" {
+		peer, run := from, plan.Installer
+		if report.Kind == ReportInstalled && run != nil && run.From != "" {
+			if inst.State == inventory.Installed && trust.Matches(token, run.Hash) {
+				again = true // the answer was lost
+				return nil, nil
+			}
 			peer = run.From // the installed system may have another address; the token is what counts
 		}
-		if refusal = plan.claimInstaller(inst, token, peer, now); refusal != "" {
+		var events []inventory.Event
+		if events, refusal = plan.claimInstaller(inst, token, peer, now); refusal != "" {
 			return []inventory.Event{event(inst, inventory.KindAlarm, now, nil, "installer's report from %s refused: %s", from, refusal)}, nil
 		}
-		return in.installerSaid(inst, plan, report, from, now)
+		heard := report
+		heard.Text = in.hide(plan, token, report.Text)
+		more, err := in.installerSaid(inst, plan, heard, from, now)
+		return append(events, more...), err
 	})
 	switch {
 	case errors.Is(err, inventory.ErrNotFound):
@@ -218,10 +255,33 @@ func (in *Installer) ReportInstaller(ctx context.Context, token string, report I
 		in.log.Warn("installer's report refused", "serial", inst.Serial, "installation", inst.ID, "from", from, "reason", refusal)
 		return fmt.Errorf("installer: %s: %w", refusal, ErrRefused)
 	}
-	if report.Kind == ReportInstalled {
+	if report.Kind == ReportInstalled && !again {
 		in.log.Info("machine installed", "serial", inst.Serial, "installation", inst.ID, "took", inst.UpdatedAt.Sub(inst.CreatedAt).Round(time.Second))
 	}
 	return nil
+}
+
+// hide takes out of an installer's words what stands in its command line and in its answers, and which its log repeats:
+// everybody who may look at the timeline would read it.
+func (in *Installer) hide(plan *Plan, token, text string) string {
+	hidden := []string{token}
+	if in.secrets != nil {
+		for _, answer := range plan.Profile.Installer.Answers {
+			for _, l := range LateIn(answer) {
+				if name, ok := strings.CutPrefix(string(l), "secret:"); ok {
+					if value, ok := in.secrets.Secret(name); ok && value != "" {
+						hidden = append(hidden, value)
+					}
+				}
+			}
+		}
+	}
+	// The longest first: one may be a part of another.
+	slices.SortFunc(hidden, func(a, b string) int { return len(b) - len(a) })
+	for _, secret := range hidden {
+		text = strings.ReplaceAll(text, secret, "***")
+	}
+	return text
 }
 
 // maxReportLines bounds one report of lines.
@@ -229,13 +289,11 @@ const maxReportLines = 200
 
 func (in *Installer) installerSaid(inst *inventory.Installation, plan *Plan, report InstallerReport, from string, now time.Time) ([]inventory.Event, error) {
 	var events []inventory.Event
-	// One that was given up for its silence goes on.
-	if inst.State == inventory.Failed && report.Kind != ReportFailed && report.Kind != ReportInstalled {
-		back, err := Transition(inst, CameBack, "", now, in.deadlines)
-		if err != nil {
+	if report.Kind != ReportFailed && report.Kind != ReportInstalled {
+		var err error
+		if events, err = in.installerBack(inst, plan, now); err != nil {
 			return nil, err
 		}
-		events = append(events, back...)
 	}
 	if limit := in.deadlines.in(inst.State); limit > 0 {
 		inst.UpdatedAt, inst.Deadline = now, now.Add(limit)
@@ -252,21 +310,29 @@ func (in *Installer) installerSaid(inst *inventory.Installation, plan *Plan, rep
 		for _, line := range lines[:min(len(lines), maxReportLines)] {
 			events = append(events, event(inst, inventory.KindLog, now, nil, "%s", printableLong(line)))
 		}
+		if n := len(lines) - maxReportLines; n > 0 {
+			events = append(events, event(inst, inventory.KindLog, now, nil, "(%d more lines of this report are left out: it may have %d)", n,
+				maxReportLines))
+		}
 		return events, nil
 	case ReportFailed:
+		if plan.Installer.Ended == ReportFailed {
+			return nil, nil
+		}
 		reason := printableLong(report.Text)
 		if reason == "" {
 			reason = "it gave no reason"
 		}
-		return in.breakInstaller(inst, "the installer failed: "+reason, now)
+		return in.breakInstaller(inst, plan, "the installer failed: "+reason, now)
 	case ReportDone:
-		if inst.State == inventory.Finishing {
+		if plan.Installer.Ended == ReportDone {
 			return nil, nil
 		}
+		plan.Installer.Ended = ReportDone
 		done, err := Transition(inst, WrittenToDisk, "", now, in.deadlines)
 		return append(events, done...), err
 	case ReportInstalled:
-		plan.Installer, plan.Session, plan.Tokens = nil, nil, nil
+		plan.Session, plan.Tokens = nil, nil
 		installed, err := Transition(inst, FirstBootReported, "", now, in.deadlines)
 		return append(events, append([]inventory.Event{event(inst, inventory.KindAction, now, nil,
 			"the installed system reports from %s", from)}, installed...)...), err

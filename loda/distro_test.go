@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -138,7 +139,9 @@ func TestADistributionsInstallerGoesFromKernelToInstalled(t *testing.T) {
 	require.Empty(t, d.Kernel, "a machine whose system is on disk boots its disk")
 	require.NoError(t, b.report(token, loda.ReportInstalled, "", "10.77.0.99"))
 	b.requireState(inventory.Installed)
-	require.ErrorIs(t, b.report(token, loda.ReportInstalled, "", home), loda.ErrRefused, "the token ends with the installation")
+	require.NoError(t, b.report(token, loda.ReportInstalled, "", "10.77.0.99"), "its answer may be lost, and it comes again")
+	b.requireState(inventory.Installed)
+	require.ErrorIs(t, b.report(token, loda.ReportStage, "late", home), loda.ErrRefused, "the token ends with the installation")
 	require.Len(t, b.alarms(inventory.EventFilter{Serial: serial}), 1)
 }
 
@@ -223,6 +226,112 @@ func TestAnInstallerThatFailsOrFallsSilentSaysWhere(t *testing.T) {
 	b.requireState(inventory.Installing)
 	require.NoError(t, b.report(token, loda.ReportFailed, "no mirror", home))
 	require.Equal(t, "the installer failed: no mirror", b.requireState(inventory.Failed))
+	require.NoError(t, b.report(token, loda.ReportLog, "its log follows", home))
+	require.NoError(t, b.report(token, loda.ReportStage, "cleaning up", home))
+	require.ErrorIs(t, b.report(token, loda.ReportDone, "", home), loda.ErrTransition)
+	require.Equal(t, "the installer failed: no mirror", b.requireState(inventory.Failed), "it has given up, whatever it still says")
+	_, err := b.answer(token, "preseed.cfg", home)
+	require.ErrorContains(t, err, "no mirror")
+}
+
+func TestAnInstallerThatTookLongToComeGetsItsAnswers(t *testing.T) {
+	b, s := newShelfBench(t)
+	s.push("c1", map[string]loda.Profile{"Lab": installerProfile})
+	b.load("serial\nSN-0001\n", true)
+	token := b.untilInstaller()
+	b.now = b.now.Add(20 * time.Minute)
+	require.NoError(t, b.Expire(t.Context()))
+	b.requireState(inventory.Failed)
+	text, err := b.answer(token, "preseed.cfg", home)
+	require.NoError(t, err)
+	require.Contains(t, text, "password pass-w0rd")
+	b.requireState(inventory.Installing)
+}
+
+func TestASystemThatIsOnDiskIsNotInstalledAgainForALateWord(t *testing.T) {
+	b, s := newShelfBench(t)
+	s.push("c1", map[string]loda.Profile{"Lab": installerProfile})
+	b.load("serial\nSN-0001\n", true)
+	token := b.untilInstaller()
+	require.NoError(t, b.report(token, loda.ReportDone, "", home))
+	b.now = b.now.Add(time.Hour)
+	require.NoError(t, b.Expire(t.Context()))
+	b.requireState(inventory.Failed)
+	require.NoError(t, b.report(token, loda.ReportLog, "first boot takes its time", home))
+	b.requireState(inventory.Failed)
+	require.NoError(t, b.report(token, loda.ReportInstalled, "", home))
+	b.requireState(inventory.Installed)
+}
+
+func TestWhatAnInstallerLogsHoldsNeitherItsTokenNorSecrets(t *testing.T) {
+	b, s := newShelfBench(t)
+	s.push("c1", map[string]loda.Profile{"Lab": installerProfile})
+	b.load("serial\nSN-0001\n", true)
+	token := b.untilInstaller()
+	require.NoError(t, b.report(token, loda.ReportLog, "Command line: url=http://x/installer/"+token+"/answers\nroot:pass-w0rd", home))
+	require.NoError(t, b.report(token, loda.ReportStage, "pass-w0rd", home))
+	require.NoError(t, b.report(token, loda.ReportFailed, "cannot hash pass-w0rd", home))
+	require.Equal(t, "the installer failed: cannot hash ***", b.requireState(inventory.Failed))
+	events, err := b.Timeline(t.Context(), serial, inventory.EventFilter{Limit: 1000})
+	require.NoError(t, err)
+	texts := fmt.Sprint(events)
+	require.Contains(t, texts, "url=http://x/installer/***/answers")
+	require.NotContains(t, texts, token)
+	require.NotContains(t, texts, "pass-w0rd")
+}
+
+func TestLinesThatAreTooManyAreCounted(t *testing.T) {
+	b, s := newShelfBench(t)
+	s.push("c1", map[string]loda.Profile{"Lab": installerProfile})
+	b.load("serial\nSN-0001\n", true)
+	require.NoError(t, b.report(b.untilInstaller(), loda.ReportLog, strings.Repeat("line\n", 250), home))
+	events, err := b.Timeline(t.Context(), serial, inventory.EventFilter{Limit: 1, Latest: true})
+	require.NoError(t, err)
+	require.Contains(t, events[0].Message, "50 more lines")
+}
+
+func TestAnInstallerThatComesFromElsewhereRaisesAnAlarm(t *testing.T) {
+	b, s := newShelfBench(t)
+	s.push("c1", map[string]loda.Profile{"Lab": installerProfile})
+	b.load("serial\nSN-0001\n", true)
+	b.untilInstaller()
+	d, err := b.Boot(t.Context(), loda.Sighting{Serial: "SN-0001", MACs: []string{mac}, Remote: netip.MustParseAddr("10.77.0.66"),
+		Base: loda.Base{Boot: "http://10.77.0.1:8080"}})
+	require.NoError(t, err)
+	require.Equal(t, "linux", d.Kernel)
+	require.Contains(t, b.alarms(inventory.EventFilter{Serial: serial})[0], "asked for from 10.77.0.66 while the agent's session is from 10.77.0.30")
+	_, err = b.answer(b.bootInstaller(), "preseed.cfg", "10.77.0.67")
+	require.NoError(t, err)
+	require.Contains(t, b.alarms(inventory.EventFilter{Serial: serial})[1], "comes from 10.77.0.67, its boot script was asked for from 10.77.0.30")
+}
+
+func TestAnAnswerFileKnowsTheAddressThatTheMachineBootedBy(t *testing.T) {
+	b, s := newShelfBench(t)
+	p := installerProfile
+	distro := *p.Installer
+	distro.Answers = map[string]string{"preseed.cfg": "interface " + loda.LateMAC.String()}
+	p.Installer = &distro
+	s.push("c1", map[string]loda.Profile{"Lab": p})
+	b.load("serial\nSN-0001\n", true)
+	text, err := b.answer(b.untilInstaller(), "preseed.cfg", home)
+	require.NoError(t, err)
+	require.Equal(t, "interface "+mac, text)
+}
+
+func TestACommandLineWithASecretIsNotBooted(t *testing.T) {
+	b, s := newShelfBench(t)
+	p := installerProfile
+	distro := *p.Installer
+	distro.Args += " password=" + loda.LateSecret("root-password").String()
+	p.Installer = &distro
+	s.push("c1", map[string]loda.Profile{"Lab": p})
+	b.load("serial\nSN-0001\n", true)
+	session := b.session(b.boot("sn-0001", mac).Token)
+	b.finish(session, b.next(session), agentapi.Result{OK: true, Data: facts(t, "SN-0001")})
+	b.finish(session, b.next(session), agentapi.Result{OK: true})
+	d := b.boot("sn-0001", mac)
+	require.Empty(t, d.Kernel)
+	require.Contains(t, b.requireState(inventory.Failed), "names secret root-password")
 }
 
 func TestAnInstallerWhoseFilesAreOthersIsNotBooted(t *testing.T) {

@@ -28,7 +28,7 @@ const (
 	// Broke: a stage failed; Stalled: a stage passed its deadline.
 	Broke   Trigger = "broke"
 	Stalled Trigger = "stalled"
-	// CameBack: an agent that had stalled while it wrote the operating system shows that it still does.
+	// CameBack: an agent or an installer that had stalled while it wrote the operating system shows that it still does.
 	CameBack Trigger = "came back"
 	// Differs: the machine is not what was ordered, or its identity is in doubt.
 	Differs Trigger = "differs"

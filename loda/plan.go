@@ -76,9 +76,12 @@ type InstallerRun struct {
 	Armed bool `json:"armed,omitempty"`
 	// Tokens are those handed out with the boot script last, newest last.
 	Tokens []BootToken `json:"tokens,omitempty"`
-	// Hash is of the token that the installer came with first; From is its address.
+	// Hash is of the token that the installer came with first; From is its address, and MAC what it booted by.
 	Hash string `json:"hash,omitempty"`
 	From string `json:"from,omitempty"`
+	MAC  string `json:"mac,omitempty"`
+	// Ended is its last word, [ReportDone] or [ReportFailed]. What it says afterwards does not take it back.
+	Ended ReportKind `json:"ended,omitempty"`
 	// Fetched is when an answer file was fetched first, by name.
 	Fetched map[string]time.Time `json:"fetched,omitempty"`
 }
@@ -87,8 +90,9 @@ type InstallerRun struct {
 type BootToken struct {
 	Hash     string    `json:"hash"`
 	IssuedAt time.Time `json:"issued_at"`
-	// To is the address that asked for the script.
+	// To is the address that asked for the script, and MAC that of the NIC that it said to boot by.
 	To     string    `json:"to,omitempty"`
+	MAC    string    `json:"mac,omitempty"`
 	UsedAt time.Time `json:"used_at,omitzero"`
 	// NonceHash is of the nonce that it was used with.
 	NonceHash string `json:"nonce_hash,omitempty"`
