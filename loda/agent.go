@@ -285,7 +285,7 @@ func (in *Installer) action(inst *inventory.Installation, plan *Plan, p *Planned
 	case agentapi.ActionInstallImage:
 		secret := trust.NewSecret(inst.ID)
 		plan.FirstBootHash = trust.Hash(secret)
-		userData, _, err := in.reveal(plan.Profile.UserData)
+		userData, secrets, err := in.reveal(plan.Profile.UserData)
 		if err != nil {
 			return nil, fmt.Errorf("user_data: %w", err)
 		}
@@ -294,6 +294,11 @@ func (in *Installer) action(inst *inventory.Installation, plan *Plan, p *Planned
 			BuiltinDHCP: plan.Image.BuiltinDHCP,
 			FirstBoot:   agentapi.FirstBoot{URLs: []string{base.API + agentapi.PathInstalled}, Secret: secret, CA: string(in.ca)},
 		})
+		if err != nil && len(secrets) > 0 {
+			// The parser's message shows the line, which may hold a secret, and this one is kept for all to read.
+			return nil, errors.New("user_data is not what cloud-init takes any more once the secrets are filled in: put them into " +
+				"quotes or a block scalar in the profile, or correct them at the site")
+		}
 		if err != nil {
 			return nil, fmt.Errorf("installation %s: %w", inst.ID, err)
 		}

@@ -47,7 +47,8 @@ type Profile struct {
 	KernelArgs []string `json:"kernel_args,omitempty" yaml:"kernel_args,omitempty"`
 }
 
-// A Step is a script that the agent runs. Its texts may hold [Late] values.
+// A Step is a script that the agent runs. The values of its environment may hold secrets as [Late] values; the script
+// itself is run as it is.
 type Step struct {
 	Name string `json:"name"`
 	// File is where the script came from, for people; Script is its content.
@@ -77,7 +78,8 @@ func (s *Step) Validate() error {
 // maxStep bounds one script: a firmware update takes its time.
 const maxStep = 4 * time.Hour
 
-// A DistroInstaller is a distribution's own installer, booted over the network. Its texts may hold [Late] values.
+// A DistroInstaller is a distribution's own installer, booted over the network. Its answers may hold all [Late] values,
+// its command line those of the boot.
 type DistroInstaller struct {
 	// Kind is how the answers are written: preseed, kickstart, autoinstall, autoyast or other.
 	Kind string `json:"kind"`

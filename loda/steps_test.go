@@ -1,6 +1,7 @@
 package loda_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -85,4 +86,19 @@ func TestAProfileWithARAIDLayoutIsNotInstalledWithoutIt(t *testing.T) {
 	b.load("serial\nSN-0001\n", true)
 	b.untilSteps()
 	require.Contains(t, b.requireState(inventory.Failed), "RAID layout, which this version of Loda cannot apply")
+}
+
+func TestASecretThatBreaksTheUserDataIsNotShown(t *testing.T) {
+	b, s := newShelfBench(t)
+	b.vault["root-password"] = `very"secret: [`
+	s.push("c1", map[string]loda.Profile{"Lab": {Image: "debian-12",
+		UserData: "#cloud-config\npassword: " + loda.LateSecret("root-password").String() + "\n"}})
+	b.load("serial\nSN-0001\n", true)
+	session := b.untilSteps()
+	_ = b.next(session)
+	reason := b.requireState(inventory.Failed)
+	require.Contains(t, reason, "once the secrets are filled in")
+	events, err := b.Timeline(t.Context(), serial, inventory.EventFilter{Limit: 1000})
+	require.NoError(t, err)
+	require.NotContains(t, fmt.Sprint(reason, events), "very")
 }
