@@ -166,6 +166,17 @@ steps:
 `, `
 profiles/web.yaml:5:18: steps[0].env.URL: .boot is only known to the arguments and answers of an installer
 `},
+		"a secret is in nobody's command line": {`-- os/debian.yaml --
+kind: installer
+installer: preseed
+kernel: {path: debian/linux, sha256: ` + sha + `}
+initrds: [{path: debian/initrd.gz, sha256: ` + sha + `}]
+args: "auto=true hash={{ .vars.root_hash }}"
+answers:
+  preseed.cfg: templates/preseed.cfg.tmpl
+`, `
+os/debian.yaml:5:26: args: root_hash is a secret, and everybody in the network can read a command line; want it in an answer file
+`},
 		"functions": {`-- templates/preseed.cfg.tmpl --
 {{ lowr .site.name }}{{ lower }}{{ lower 5 }}{{ .vars.root_hash | upper }}{{ if eq .vars.root_hash "x" }}{{ end }}
 {{ join .vars.packages "," }}{{ env "HOME" }}{{ printf "%5000d" 1 }}{{ printf "%d" "x" }}{{ printf .site.name }}

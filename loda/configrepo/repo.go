@@ -279,6 +279,15 @@ func (r *loader) checkTemplates() {
 		for _, answer := range slices.Sorted(maps.Keys(s.answers)) {
 			check(s.answers[answer], r.installer)
 		}
+		if s.args == nil {
+			continue
+		}
+		for name, u := range needsOf(s.args, r.sources).uses {
+			if v := r.variables[name]; v != nil && v.Type == "secret" {
+				c.errs = append(c.errs, u.s.errorf(u.pos, "%s is a secret, and everybody in the network can read a command line; want it "+
+					"in an answer file", name))
+			}
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.profiles)) {
 		p := r.profiles[name]
