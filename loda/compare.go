@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -44,11 +43,11 @@ func (in *Installer) pin(ctx context.Context, m *inventory.Machine, named string
 func (in *Installer) imageOf(ctx context.Context, p *Profile) (*image.Image, error) {
 	if p.Installer != nil {
 		if in.artifacts == nil {
-			return nil, fmt.Errorf("profile %s: it boots an installer, and this site has no artifacts", p.Name)
+			return nil, &artifactError{fmt.Errorf("profile %s: it boots an installer, and this site has no artifacts", p.Name)}
 		}
 		for _, a := range append([]Artifact{p.Installer.Kernel}, p.Installer.Initrds...) {
 			if err := in.artifacts.CheckArtifact(ctx, a); err != nil {
-				return nil, fmt.Errorf("profile %s: artifact %s: %w", p.Name, a.Path, err)
+				return nil, &artifactError{fmt.Errorf("profile %s: artifact %s: %w", p.Name, a.Path, err)}
 			}
 		}
 		return &image.Image{}, nil
@@ -64,9 +63,18 @@ func (in *Installer) imageOf(ctx context.Context, p *Profile) (*image.Image, err
 	return &img, nil
 }
 
-// A verdict is what the comparison of a machine with its profile came to. Exactly one of quarantine, broke and profile
-// is set, but that a quarantined machine may have a profile.
+// ErrArtifact is wrapped by errors that say that a profile's files are missing, or are others than it names.
+var ErrArtifact = errors.New("a file of the profile is missing or another")
+
+// artifactError is an [ErrArtifact] that says why in words of its own.
+type artifactError struct{ error }
+
+func (e *artifactError) Unwrap() []error { return []error{ErrArtifact, e.error} }
+
+// A verdict is what the comparison of a machine with its profile came to: quarantine is set, or broke, or neither and
+// the machine is installed with profile, image and disk.
 type verdict struct {
+	// profile is nil if none is for the machine.
 	profile     *Profile
 	image       *image.Image
 	disk        *hw.Disk
@@ -98,9 +106,9 @@ func (in *Installer) compare(ctx context.Context, m *inventory.Machine, plan *Pl
 	if profile.Model != nil {
 		v.differences = profile.Model.Compare(facts)
 	}
-	if reason := refuses(v.differences, plan.Accepted); reason != "" {
+	if refused := refuses(v.differences, plan.Accepted); len(refused) > 0 {
 		v.quarantine = ForHardware
-		v.reason = fmt.Sprintf("%s profile %s%s: %s", count(v.differences), profile.Name, at(profile.Revision), reason)
+		v.reason = fmt.Sprintf("%s profile %s%s: %s", count(refused), profile.Name, at(profile.Revision), texts(refused))
 		return v
 	}
 	if profile.RAID != nil {
@@ -118,36 +126,39 @@ func (in *Installer) compare(ctx context.Context, m *inventory.Machine, plan *Pl
 }
 
 // refuses says which differences keep a machine from being installed: those of severity fail that nobody has accepted.
-func refuses(differences, accepted []hw.Difference) string {
-	const most, length = 5, 1200
-	var texts []string
-	n := 0
+func refuses(differences, accepted []hw.Difference) []hw.Difference {
+	known := make(map[hw.Difference]bool, len(accepted))
+	for _, d := range accepted {
+		known[d] = true
+	}
+	var refused []hw.Difference
 	for _, d := range differences {
-		if d.Severity != hw.Fail || slices.Contains(accepted, d) {
-			continue
-		}
-		if n++; n <= most {
-			texts = append(texts, d.Text)
+		if d.Severity == hw.Fail && !known[d] {
+			refused = append(refused, d)
 		}
 	}
-	text := cleaned(strings.Join(texts, "; "), length)
-	if n > most {
-		text += fmt.Sprintf("; and %d more, see `lodad machine show`", n-most)
+	return refused
+}
+
+// texts are the first differences, for a reason.
+func texts(differences []hw.Difference) string {
+	const most, length = 5, 1200
+	var first []string
+	for _, d := range differences[:min(len(differences), most)] {
+		first = append(first, d.Text)
+	}
+	text := cleaned(strings.Join(first, "; "), length)
+	if n := len(differences) - most; n > 0 {
+		text += fmt.Sprintf("; and %d more, see `lodad machine show`", n)
 	}
 	return text
 }
 
 func count(differences []hw.Difference) string {
-	n := 0
-	for _, d := range differences {
-		if d.Severity == hw.Fail {
-			n++
-		}
-	}
-	if n == 1 {
+	if len(differences) == 1 {
 		return "1 difference to"
 	}
-	return fmt.Sprintf("%d differences to", n)
+	return fmt.Sprintf("%d differences to", len(differences))
 }
 
 // at names a revision the way people do.

@@ -383,7 +383,7 @@ func (in *Installer) checkProfiles(ctx context.Context, machines []inventory.Mac
 			switch {
 			case err == nil:
 			case errors.Is(err, ErrNoProfile), errors.Is(err, image.ErrNotFound), errors.Is(err, image.ErrInvalid),
-				errors.Is(err, ErrRefused):
+				errors.Is(err, ErrArtifact), errors.Is(err, ErrRefused):
 				verdict = err.Error()
 			default:
 				return nil, err

@@ -1,7 +1,7 @@
 // Package apiserver serves the operators' API (package api) and the agents' protocol (package agentapi) of a site over
 // HTTP. Nothing in it is open without a token but /healthz and the description of the API (/openapi.json and .yaml,
-// which are the same at every site): agents exchange a one-time boot token, everyone else shows a bearer token with a
-// role.
+// which are the same at every site): agents exchange a one-time boot token, git servers sign their webhooks, everyone else
+// shows a bearer token with a role. What distributions' installers ask for is a handler of its own, [Installers].
 package apiserver
 
 import (
@@ -19,6 +19,7 @@ import (
 	"github.com/project-loda/loda/inventory"
 	"github.com/project-loda/loda/loda"
 	"github.com/project-loda/loda/loda/api"
+	"github.com/project-loda/loda/loda/configrepo"
 	"github.com/project-loda/loda/loda/gitsource"
 	"github.com/project-loda/loda/loda/image"
 	"github.com/project-loda/loda/loda/trust"
@@ -50,7 +51,7 @@ type server struct {
 	store inventory.Store
 }
 
-// New returns the handler of everything below /api, /agent, /healthz, /metrics and /openapi.json.
+// New returns the handler of everything below /api, /agent, /healthz, /metrics, /openapi.json and [WebhookPath].
 func New(c Config) http.Handler {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
@@ -207,6 +208,7 @@ func (s *server) fail(err error) error {
 	var conflict *inventory.ConflictError
 	var cells loda.CellErrors
 	var mapped huma.StatusError
+	var rendering *configrepo.RenderError
 	switch {
 	case err == nil:
 		return nil
@@ -221,11 +223,13 @@ func (s *server) fail(err error) error {
 		return huma.Error422UnprocessableEntity("nothing was imported", details...)
 	case errors.As(err, &conflict), errors.Is(err, loda.ErrTransition):
 		return huma.Error409Conflict(err.Error())
-	case errors.Is(err, inventory.ErrNotFound):
+	case errors.Is(err, inventory.ErrNotFound), errors.Is(err, gitsource.ErrNotKept):
 		return huma.Error404NotFound(err.Error())
 	case errors.Is(err, loda.ErrNoProfile), errors.Is(err, image.ErrNotFound), errors.Is(err, image.ErrInvalid),
-		errors.Is(err, loda.ErrRefused):
+		errors.Is(err, loda.ErrArtifact), errors.Is(err, loda.ErrRefused), errors.As(err, &rendering):
 		return huma.Error422UnprocessableEntity(err.Error())
+	case errors.Is(err, gitsource.ErrNoCommit):
+		return huma.Error503ServiceUnavailable(err.Error())
 	case errors.Is(err, inventory.ErrFull):
 		return huma.NewError(http.StatusInsufficientStorage, err.Error())
 	case errors.Is(err, context.DeadlineExceeded):

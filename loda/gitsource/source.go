@@ -376,7 +376,7 @@ func (s *Source) Tree(commit string) (fs.FS, error) {
 		return nil, s.noCommit()
 	}
 	if !plumbing.IsHash(commit) {
-		return nil, fmt.Errorf("config repository %s: %q is not a full commit number", s.cfg.URL, oneLine(commit, 80))
+		return nil, fmt.Errorf("config repository %s: %q is not a full commit number, and %w", s.cfg.URL, oneLine(commit, 80), ErrNotKept)
 	}
 	h := plumbing.NewHash(commit)
 	if !s.roots()[h] {

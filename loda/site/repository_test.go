@@ -292,3 +292,42 @@ func TestAMachineThatNoProfileMatchesStandsInQuarantineUntilOneDoes(t *testing.T
 	next(t, m.agent, agentapi.ActionInstallImage)
 	require.Equal(t, inventory.Installing, r.state())
 }
+
+func TestWhatIsMissingForAnInstallationIsSaidToWhoAsksForIt(t *testing.T) {
+	o := newOrigin(t, installerRepo)
+	c := configure(t, furnish(t), memory.New())
+	o.follow(&c)
+	r := start(t, c)
+	client := r.client()
+	r.load("serial\nSN-0001\n")
+	_, err := r.Installer().Cancel(t.Context(), serial, "", "test")
+	require.NoError(t, err)
+	_, err = client.Install(t.Context(), string(serial), api.InstallRequest{Profile: "lab"})
+	require.ErrorContains(t, err, "artifact d-i/linux: it is not there; put it into "+c.Dir.Artifacts())
+	_, err = client.Import(t.Context(), strings.NewReader("serial,profile\nSN-0002,lab\n"), true, true)
+	require.ErrorContains(t, err, "it is not there; put it into")
+
+	m := &machine{serial: serial}
+	_, err = c.Store.UpdateMachine(t.Context(), serial, func(record *inventory.Machine) error {
+		record.Facts = m.facts(t, "Lab Server").Data
+		record.Rack = "a\u0001b"
+		return nil
+	})
+	require.NoError(t, err)
+	_, err = client.Render(t.Context(), string(serial), "")
+	require.ErrorContains(t, err, "machine.rack contains control characters")
+	for _, revision := range []string{"abc", strings.Repeat("a", 40)} {
+		_, err = client.Render(t.Context(), string(serial), revision)
+		require.ErrorContains(t, err, "not in the local copy of the config repository")
+	}
+}
+
+func TestASiteWithoutACommitSaysWhy(t *testing.T) {
+	o := newOrigin(t, map[string]string{"profiles/lab.yaml": "nonsense: 1\n"})
+	c := configure(t, furnish(t), memory.New())
+	o.follow(&c)
+	r := start(t, c)
+	_, err := r.client().Import(t.Context(), strings.NewReader("serial\nSN-0001\n"), false, true)
+	require.ErrorContains(t, err, "no commit of the config repository is in use yet")
+	require.ErrorContains(t, err, "nonsense")
+}
