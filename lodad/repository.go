@@ -15,6 +15,7 @@ import (
 	"github.com/project-loda/loda/loda/gitprofiles"
 	"github.com/project-loda/loda/loda/gitsource"
 	"github.com/project-loda/loda/loda/site"
+	"github.com/project-loda/loda/loda/strictyaml"
 )
 
 // repositoryConfig names the git repository of profiles. What its fields mean is said in configTemplate.
@@ -125,9 +126,11 @@ func (s *secretsFile) read() error {
 		return fmt.Errorf("secrets: %w", err)
 	}
 	values := map[string]string{}
-	if err := decodeStrict(text, &values); err != nil {
-		// The parser's message shows the line, which may hold a secret.
-		return fmt.Errorf("secrets: %s is not a YAML mapping of names to texts", s.path)
+	var document any
+	empty := decodeStrict(text, &document) == nil && document == nil
+	if errs := strictyaml.Decode(s.path, text, &values); len(errs) > 0 && !empty {
+		// The messages may show a secret. A number is no text: 0123 would be another password, 83.
+		return fmt.Errorf("secrets: %s:%d is not NAME: TEXT; want each name once, and quotes around numbers", s.path, errs[0].Line)
 	}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		if values[name] == "" {
