@@ -150,6 +150,12 @@ as tokens and secrets, stands as @@loda.NAME@@.`,
 			if (f.machine == "") == (f.facts == "") {
 				return usageError{errors.New("lodad config render: want --machine SERIAL or --facts FILE")}
 			}
+			if f.revision != "" && (f.facts != "" || len(args) > 0) {
+				return usageError{errors.New("lodad config render: --revision goes with --machine alone; check the commit out instead")}
+			}
+			if f.facts == "" && len(args) == 0 && (f.profile != "" || f.site != "") {
+				return usageError{errors.New("lodad config render: --profile and --site need DIR")}
+			}
 			if f.facts != "" && len(args) == 0 {
 				args = []string{"."}
 			}
@@ -188,9 +194,6 @@ func (f *renderFlags) render(cmd *cobra.Command, g *globals, args []string) (*lo
 			return nil, err
 		}
 		if len(args) == 0 {
-			if f.profile != "" || f.site != "" {
-				return nil, usageError{errors.New("lodad config render: --profile and --site need DIR")}
-			}
 			r, err := c.Render(cmd.Context(), f.machine, f.revision)
 			return &r, err
 		}
@@ -209,9 +212,6 @@ func (f *renderFlags) render(cmd *cobra.Command, g *globals, args []string) (*lo
 			}
 			subject.Site = site.Site
 		}
-	}
-	if f.revision != "" {
-		return nil, usageError{errors.New("lodad config render: --revision goes with --machine alone; check the commit out instead")}
 	}
 	if subject.Site == "" {
 		subject.Site = "default"

@@ -49,6 +49,8 @@ func readFacts(path string, stdin io.Reader) (*hw.Facts, error) {
 	return facts, nil
 }
 
+var errNoFacts = errors.New("its hardware is not known yet")
+
 // factsOf asks the server for a machine's hardware.
 func factsOf(ctx context.Context, c *api.Client, serial string) (*api.Machine, *hw.Facts, error) {
 	m, err := c.Machine(ctx, serial)
@@ -56,7 +58,7 @@ func factsOf(ctx context.Context, c *api.Client, serial string) (*api.Machine, *
 		return nil, nil, err
 	}
 	if len(m.Facts) == 0 {
-		return nil, nil, fmt.Errorf("machine %s: its hardware is not known yet; let it netboot with an installation open", m.Serial)
+		return nil, nil, fmt.Errorf("machine %s: %w; let it netboot with an installation open", m.Serial, errNoFacts)
 	}
 	facts, err := hw.Decode(m.Facts)
 	if err != nil {
@@ -146,7 +148,7 @@ from that of the profile that they would get now.
 
 Several machines are compared one after the other; --all, --rack and --profile
 select those whose hardware is known. The exit status is 1 if a machine differs
-in a way that would put it into quarantine.`,
+in a way that would put it into quarantine, or cannot be compared.`,
 		Example: `  lodad model compare CZ20190A01
   lodad model compare --rack r1 -o json
   lodad model compare --facts facts.json --model models/dl360-gen10.yaml`,
@@ -158,7 +160,7 @@ in a way that would put it into quarantine.`,
 					return err
 				}
 			}
-			var results []comparison
+			results := []comparison{}
 			switch selects := all || rack != "" || profile != ""; {
 			case file != "" && (len(args) > 0 || selects), len(args) > 0 && selects, file == "" && len(args) == 0 && !selects:
 				return usageError{errors.New("lodad model compare: want serial numbers, or --facts FILE, or one of --all, --rack, --profile")}
@@ -170,7 +172,8 @@ in a way that would put it into quarantine.`,
 				if err != nil {
 					return err
 				}
-				results = append(results, comparison{Machine: facts.System.Serial, Differences: model.Compare(facts)})
+				results = append(results, comparison{Machine: facts.System.Serial,
+					Differences: append([]hw.Difference{}, model.Compare(facts)...)})
 			default:
 				c, err := g.client()
 				if err != nil {
@@ -186,7 +189,14 @@ in a way that would put it into quarantine.`,
 					}
 				}
 				for _, serial := range args {
-					results = append(results, compareOne(cmd.Context(), c, serial, model))
+					r, err := compareOne(cmd.Context(), c, serial, model)
+					if err != nil {
+						if selects && errors.Is(err, errNoFacts) {
+							continue
+						}
+						r.Error = err.Error()
+					}
+					results = append(results, r)
 				}
 			}
 			return showComparisons(cmd.OutOrStdout(), g.output, results)
@@ -217,24 +227,22 @@ func readModel(path string) (*hw.Model, error) {
 	return model, nil
 }
 
-func compareOne(ctx context.Context, c *api.Client, serial string, model *hw.Model) comparison {
+func compareOne(ctx context.Context, c *api.Client, serial string, model *hw.Model) (comparison, error) {
 	result := comparison{Machine: serial, Differences: []hw.Difference{}}
-	if model == nil {
-		r, err := c.Render(ctx, serial, "")
-		if err != nil {
-			result.Error = err.Error()
-			return result
-		}
-		result.Profile, result.Revision, result.Differences = r.Profile, r.Revision, r.Differences
-		return result
-	}
 	_, facts, err := factsOf(ctx, c, serial)
 	if err != nil {
-		result.Error = err.Error()
-		return result
+		return result, err
 	}
-	result.Differences = append(result.Differences, model.Compare(facts)...)
-	return result
+	if model != nil {
+		result.Differences = append(result.Differences, model.Compare(facts)...)
+		return result, nil
+	}
+	r, err := c.Render(ctx, serial, "")
+	if err != nil {
+		return result, err
+	}
+	result.Profile, result.Revision, result.Differences = r.Profile, r.Revision, r.Differences
+	return result, nil
 }
 
 func showComparisons(w io.Writer, format string, results []comparison) error {
@@ -267,7 +275,7 @@ func showComparisons(w io.Writer, format string, results []comparison) error {
 			}
 		}
 		if len(results) > 1 {
-			fmt.Fprintf(w, "%d machines, %d of them would be quarantined\n", len(results), bad)
+			fmt.Fprintf(w, "%d machines, %d of them differ in a way that counts or cannot be compared\n", len(results), bad)
 		}
 	}
 	if bad > 0 {
