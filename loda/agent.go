@@ -260,6 +260,7 @@ func (in *Installer) proceed(inst *inventory.Installation, plan *Plan, now time.
 	steps := plan.Profile.Steps
 	switch {
 	case plan.Step < len(steps):
+		inst.Progress, inst.ProgressText = 0, "" // of the step before, which was in the same state
 		plan.add(agentapi.ActionRunScript, fmt.Sprintf("run step %d of %d, %s", plan.Step+1, len(steps), steps[plan.Step].Name))
 		return Transition(inst, ConfigureStarted, "", now, in.deadlines)
 	case plan.Profile.Installer != nil:
@@ -442,9 +443,10 @@ func (in *Installer) FinishAction(ctx context.Context, id, action string, r agen
 			return nil, err
 		}
 		kept := r
-		if p.Kind == agentapi.ActionDetect {
+		if p.Kind == agentapi.ActionDetect || len(r.Data) > maxResult {
 			kept.Data = nil // the facts are in the machine's record
 		}
+		kept.Error = printableLong(r.Error)
 		p.Result, p.FinishedAt = &kept, now
 		if !r.OK {
 			reason := printableLong(r.Error)
@@ -495,6 +497,9 @@ func (in *Installer) advance(inst *inventory.Installation, plan *Plan, done agen
 }
 
 const maxFacts = 4 << 20
+
+// maxResult bounds what is kept of other results, in the plan and in the timeline. Those of our agent are much smaller.
+const maxResult = 64 << 10
 
 // readFacts checks a facts document.
 func readFacts(serial inventory.Serial, doc json.RawMessage) (*hw.Facts, error) {

@@ -1,7 +1,9 @@
 package loda_test
 
 import (
+	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -101,4 +103,37 @@ func TestASecretThatBreaksTheUserDataIsNotShown(t *testing.T) {
 	events, err := b.Timeline(t.Context(), serial, inventory.EventFilter{Limit: 1000})
 	require.NoError(t, err)
 	require.NotContains(t, fmt.Sprint(reason, events), "very")
+}
+
+func TestAStepBeginsWithoutTheProgressOfTheOneBefore(t *testing.T) {
+	b, s := newShelfBench(t)
+	s.push("c1", map[string]loda.Profile{"Lab": steppedProfile})
+	b.load("serial\nSN-0001\n", true)
+	session := b.untilSteps()
+	first := b.next(session)
+	require.NoError(t, b.ReportProgress(t.Context(), session.Installation, first.ID, agentapi.Progress{Fraction: 0.9, Text: "line 5: ok"}))
+	b.finish(session, first, agentapi.Result{OK: true})
+	b.next(session)
+	inst, err := b.store.OpenInstallation(t.Context(), serial)
+	require.NoError(t, err)
+	require.Zero(t, inst.Progress)
+	require.Empty(t, inst.ProgressText)
+}
+
+func TestAResultThatIsTooLargeIsNotKept(t *testing.T) {
+	b, s := newShelfBench(t)
+	s.push("c1", map[string]loda.Profile{"Lab": steppedProfile})
+	b.load("serial\nSN-0001\n", true)
+	session := b.untilSteps()
+	b.finish(session, b.next(session), agentapi.Result{OK: true, Data: json.RawMessage(`"` + strings.Repeat("x", 1<<20) + `"`)})
+	b.finish(session, b.next(session), agentapi.Result{Error: strings.Repeat("y", 1<<20)})
+	inst, err := b.store.OpenInstallation(t.Context(), serial)
+	require.NoError(t, err)
+	require.Equal(t, inventory.Failed, inst.State)
+	require.Less(t, len(inst.Plan), 32<<10)
+	events, err := b.Timeline(t.Context(), serial, inventory.EventFilter{Limit: 1000})
+	require.NoError(t, err)
+	for _, e := range events {
+		require.Less(t, len(e.Data)+len(e.Message), 16<<10)
+	}
 }
