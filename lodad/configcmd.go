@@ -64,6 +64,8 @@ func configStatus(g *globals, sync bool) *cobra.Command {
 	}
 	if sync {
 		cmd.Use, cmd.Short = "sync", "Fetch the config repository now, and show its status"
+		cmd.Long = cmd.Short + `. The exit status is 1 if it could not be fetched, or
+if what was fetched is refused.`
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := g.client()
@@ -99,7 +101,11 @@ func showRepository(w io.Writer, r api.Repository) error {
 	} else {
 		rows = append(rows, []string{"in use", describeCommit(*r.Commit)}, []string{"  for", age(r.InUseSince, now)})
 	}
-	rows = append(rows, []string{"fetched", age(r.LastSuccess, now) + " ago"})
+	fetched := "never"
+	if !r.LastSuccess.IsZero() {
+		fetched = age(r.LastSuccess, now) + " ago"
+	}
+	rows = append(rows, []string{"fetched", fetched})
 	if r.LastError != "" {
 		rows = append(rows, []string{"fetching fails", "for " + age(r.FailingSince, now) + ": " + r.LastError})
 	}

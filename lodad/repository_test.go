@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -8,6 +9,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/project-loda/loda/loda/api"
 )
 
 func TestASecretIsTheTextThatStandsInTheFileOrAMistake(t *testing.T) {
@@ -45,4 +48,13 @@ func TestASecretIsTheTextThatStandsInTheFileOrAMistake(t *testing.T) {
 	require.NoError(t, os.Chmod(path, 0o644))
 	_, err = openSecrets(path, slog.Default())
 	require.ErrorContains(t, err, "chmod o= "+path)
+}
+
+func TestARepositoryThatWasNeverFetchedSaysSo(t *testing.T) {
+	var out bytes.Buffer
+	require.NoError(t, showRepository(&out, api.Repository{URL: "https://git.example/x.git", LastError: "no route",
+		FailingSince: time.Now().Add(-time.Hour)}))
+	require.Regexp(t, `(?m)^fetched +never$`, out.String())
+	require.Regexp(t, `(?m)^fetching fails +for 60m: no route$`, out.String())
+	require.Contains(t, out.String(), "nothing can be installed")
 }
