@@ -471,12 +471,16 @@ func showEffects(w io.Writer, format string, brief bool, effects []effect, looke
 			fmt.Fprintln(w, plainLines(e.Diff))
 		}
 	}
-	fmt.Fprintf(w, "%d of %d machines get something else", affected, looked)
-	if unknown > 0 {
-		fmt.Fprintf(w, "; %d more were left out, since their hardware is not known yet", unknown)
-	}
-	fmt.Fprintln(w)
+	fmt.Fprintf(w, "%d of %d machines get something else%s\n", affected, looked, leftOut(unknown))
 	return nil
+}
+
+// leftOut ends a sentence about many machines.
+func leftOut(unknown int) string {
+	if unknown == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; %d more were left out, since their hardware is not known yet", unknown)
 }
 
 // repoAt reads the config repository of a commit, from the git clone that dir is in.

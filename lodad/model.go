@@ -158,7 +158,7 @@ in a way that would put it into quarantine.`,
 					return err
 				}
 			}
-			var results []comparison
+			results, unknown := []comparison{}, 0
 			switch selects := all || rack != "" || profile != ""; {
 			case file != "" && (len(args) > 0 || selects), len(args) > 0 && selects, file == "" && len(args) == 0 && !selects:
 				return usageError{errors.New("lodad model compare: want serial numbers, or --facts FILE, or one of --all, --rack, --profile")}
@@ -170,7 +170,8 @@ in a way that would put it into quarantine.`,
 				if err != nil {
 					return err
 				}
-				results = append(results, comparison{Machine: facts.System.Serial, Differences: model.Compare(facts)})
+				results = append(results, comparison{Machine: facts.System.Serial,
+					Differences: append([]hw.Difference{}, model.Compare(facts)...)})
 			default:
 				c, err := g.client()
 				if err != nil {
@@ -186,10 +187,17 @@ in a way that would put it into quarantine.`,
 					}
 				}
 				for _, serial := range args {
-					results = append(results, compareOne(cmd.Context(), c, serial, model))
+					result := compareOne(cmd.Context(), c, serial, model)
+					if selects && result.Error != "" {
+						if m, err := c.Machine(cmd.Context(), serial); err == nil && len(m.Facts) == 0 {
+							unknown++
+							continue
+						}
+					}
+					results = append(results, result)
 				}
 			}
-			return showComparisons(cmd.OutOrStdout(), g.output, results)
+			return showComparisons(cmd.OutOrStdout(), g.output, results, unknown)
 		},
 	}
 	f := cmd.Flags()
@@ -237,7 +245,7 @@ func compareOne(ctx context.Context, c *api.Client, serial string, model *hw.Mod
 	return result
 }
 
-func showComparisons(w io.Writer, format string, results []comparison) error {
+func showComparisons(w io.Writer, format string, results []comparison, unknown int) error {
 	bad := 0
 	for i := range results {
 		if results[i].fails() {
@@ -250,7 +258,7 @@ func showComparisons(w io.Writer, format string, results []comparison) error {
 		}
 	} else {
 		for _, r := range results {
-			head := r.Machine
+			head := dash(r.Machine)
 			if r.Profile != "" {
 				head += ", profile " + r.Profile
 			}
@@ -266,8 +274,8 @@ func showComparisons(w io.Writer, format string, results []comparison) error {
 				fmt.Fprintf(w, "  %-4s  %s\n", strings.ToUpper(string(d.Severity)), plain(d.Text))
 			}
 		}
-		if len(results) > 1 {
-			fmt.Fprintf(w, "%d machines, %d of them would be quarantined\n", len(results), bad)
+		if len(results) != 1 || unknown > 0 {
+			fmt.Fprintf(w, "%d machines, %d of them would be quarantined%s\n", len(results), bad, leftOut(unknown))
 		}
 	}
 	if bad > 0 {
