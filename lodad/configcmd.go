@@ -55,6 +55,9 @@ team reviews it in git: check, render, affected, status and sync are about it.`,
 	return cmd
 }
 
+// syncTimeout is longer than a lodad tries to fetch, so that its answer tells what went wrong.
+const syncTimeout = 3 * time.Minute
+
 // configStatus shows the state of the repository of profiles, after fetching it for sync.
 func configStatus(g *globals, sync bool) *cobra.Command {
 	cmd := &cobra.Command{
@@ -72,7 +75,7 @@ func configStatus(g *globals, sync bool) *cobra.Command {
 		}
 		ask := c.Repository
 		if sync {
-			ask = c.SyncRepository
+			ask, c.HTTP.Timeout = c.SyncRepository, syncTimeout
 		}
 		r, err := ask(cmd.Context())
 		if err != nil {
@@ -99,7 +102,11 @@ func showRepository(w io.Writer, r api.Repository) error {
 	} else {
 		rows = append(rows, []string{"in use", describeCommit(*r.Commit)}, []string{"  for", age(r.InUseSince, now)})
 	}
-	rows = append(rows, []string{"fetched", age(r.LastSuccess, now) + " ago"})
+	fetched := "never"
+	if !r.LastSuccess.IsZero() {
+		fetched = age(r.LastSuccess, now) + " ago"
+	}
+	rows = append(rows, []string{"fetched", fetched})
 	if r.LastError != "" {
 		rows = append(rows, []string{"fetching fails", "for " + age(r.FailingSince, now) + ": " + r.LastError})
 	}
@@ -113,5 +120,8 @@ func showRepository(w io.Writer, r api.Repository) error {
 }
 
 func describeCommit(c api.Commit) string {
+	if c.Time.IsZero() && c.Author == "" { // it was too big to be fetched
+		return fmt.Sprintf("%.10s", c.Hash)
+	}
 	return fmt.Sprintf("%.10s by %s, %s: %s", c.Hash, dash(c.Author), c.Time.Local().Format(time.DateTime), c.Message)
 }
