@@ -157,7 +157,8 @@ as tokens and secrets, stands as @@loda.NAME@@.`,
 			case len(args) == 0 && (f.profile != "" || f.site != ""):
 				return usageError{errors.New("lodad config render: --profile and --site need DIR")}
 			case len(args) > 0 && f.revision != "":
-				return usageError{errors.New("lodad config render: --revision goes with --machine alone; check the commit out instead")}
+				return usageError{errors.New("lodad config render: --revision goes with --machine alone; " +
+					"check the commit out instead")}
 			}
 			r, err := f.render(cmd, g, args)
 			if err != nil {

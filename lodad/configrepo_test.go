@@ -16,6 +16,7 @@ import (
 	"github.com/project-loda/loda/hw"
 	"github.com/project-loda/loda/inventory"
 	"github.com/project-loda/loda/loda"
+	"github.com/project-loda/loda/loda/api"
 	"github.com/project-loda/loda/loda/gitsource/gitsourcetest"
 	"github.com/project-loda/loda/scripts/need"
 )
@@ -104,10 +105,11 @@ func (o *office) report(facts *hw.Facts) {
 	o.t.Helper()
 	doc, err := json.Marshal(facts)
 	require.NoError(o.t, err)
-	_, err = o.store.UpdateMachine(o.t.Context(), inventory.Serial(facts.System.Serial), func(m *inventory.Machine) error {
-		m.Facts, m.Vendor, m.Product = doc, facts.System.Vendor, facts.System.Product
-		return nil
-	})
+	_, err = o.store.UpdateMachine(o.t.Context(), inventory.Serial(facts.System.Serial),
+		func(m *inventory.Machine) error {
+			m.Facts, m.Vendor, m.Product = doc, facts.System.Vendor, facts.System.Product
+			return nil
+		})
 	require.NoError(o.t, err)
 }
 
@@ -199,8 +201,8 @@ func TestConfigCheckNamesEveryMistakeWithItsPlace(t *testing.T) {
 func TestRenderingOfTheServerIsThatOfTheWorkTreeButForTheCommit(t *testing.T) {
 	origin := gitsourcetest.New(t, team)
 	o := newOffice(t).follow(origin).open()
-	o.must("config", "sync")
-	o.rack(map[inventory.Serial]string{"SN-0001": "Web 1", "SN-0002": ""})
+	old := decoded[api.Repository](t, o.must("config", "sync", "-o", "json")).Commit.Hash
+	o.rack(map[inventory.Serial]string{"SN-0001": "Web 1", "SN-0003": "DB 1"})
 	commit := origin.Push(map[string]string{"profiles/db.yaml": team["profiles/db.yaml"] + "boot: kexec\n"})
 	o.must("config", "sync")
 
@@ -210,7 +212,8 @@ func TestRenderingOfTheServerIsThatOfTheWorkTreeButForTheCommit(t *testing.T) {
 	require.Contains(t, theirs, "D-SN-0001")
 	ours := o.must("config", "render", origin.Dir, "--machine", "sn-0001")
 	require.Equal(t, strings.Replace(theirs, "commit "+commit+"\n", "", 1), ours)
-	require.Equal(t, ours, o.must("config", "render", origin.Dir, "--facts", document(t, server("SN-0001", "Web 1")), "--site", "fra"),
+	require.Equal(t, ours, o.must("config", "render", origin.Dir, "--facts", document(t, server("SN-0001", "Web 1")),
+		"--site", "fra"),
 		"the same for facts")
 
 	a := decoded[loda.Rendering](t, o.must("config", "render", "--machine", "SN-0001", "-o", "json"))
@@ -219,15 +222,19 @@ func TestRenderingOfTheServerIsThatOfTheWorkTreeButForTheCommit(t *testing.T) {
 	a.Revision = ""
 	require.Equal(t, a, b)
 
-	require.Equal(t, team["scripts/greet.sh"], o.must("config", "render", "--machine", "SN-0001", "--file", "steps/1-greet"), "to the byte")
+	require.Equal(t, team["scripts/greet.sh"], o.must("config", "render", "--machine", "SN-0001", "--file",
+		"steps/1-greet"), "to the byte")
 	require.Equal(t, "BMC=@@loda.secret:bmc_password@@\nROOM=R1\nWHO=sn-0001\n",
 		o.must("config", "render", "--machine", "SN-0001", "--file", "steps/1-greet.env"))
 	require.Contains(t, o.fails(1, "config", "render", "--machine", "SN-0001", "--file", "steps/2"),
 		"machine SN-0001 gets no file steps/2; it gets boot.ipxe, steps/1-greet, ")
 
-	// An older commit is rendered as long as somebody has it.
-	first := decoded[loda.Rendering](t, o.must("config", "render", "--machine", "SN-0001", "-o", "json", "--revision", commit))
-	require.Equal(t, commit, first.Revision)
+	// An older commit is rendered as long as it is kept.
+	before := decoded[loda.Rendering](t, o.must("config", "render", "--machine", "SN-0003", "-o", "json", "--revision", old))
+	after := decoded[loda.Rendering](t, o.must("config", "render", "--machine", "SN-0003", "-o", "json"))
+	require.Equal(t, old, before.Revision)
+	require.Contains(t, before.Plan[2], "reboot into the installed system")
+	require.Contains(t, after.Plan[2], "kexec into the installed system")
 }
 
 func TestRenderSaysWhatIsMissing(t *testing.T) {
@@ -249,19 +256,24 @@ func TestRenderSaysWhatIsMissing(t *testing.T) {
 		{2, []string{}, []string{"want --machine SERIAL or --facts FILE"}},
 		{2, []string{"--machine", "SN-0001", "--facts", facts}, []string{"want --machine SERIAL or --facts FILE"}},
 		{2, []string{"--machine", "SN-0001", "--profile", "web"}, []string{"--profile and --site need DIR"}},
-		{2, []string{origin.Dir, "--machine", "SN-0001", "--revision", "x"}, []string{"--revision goes with --machine alone"}},
+		{2, []string{origin.Dir, "--machine", "SN-0001", "--revision", "x"},
+			[]string{"--revision goes with --machine alone"}},
 		{2, []string{origin.Dir, "--facts", facts, "--revision", "x"}, []string{"--revision goes with --machine alone"}},
 		{1, []string{"--machine", "SN-0009"}, []string{"machine SN-0009: not found", "import it"}},
 		{1, []string{"--machine", "SN-0002"}, []string{"machine SN-0002: its hardware is not known yet", "netboot"}},
 		{1, []string{origin.Dir, "--machine", "SN-0009"}, []string{"machine SN-0009: not found"}},
 		{1, []string{origin.Dir, "--machine", "SN-0002"}, []string{"machine SN-0002: its hardware is not known yet"}},
-		{1, []string{"--machine", "SN-0003"}, []string{"no profile is for machine SN-0003 (Acme Other 1)", "not web: product: want Web*, got Other 1"}},
+		{1, []string{"--machine", "SN-0003"}, []string{"no profile is for machine SN-0003 (Acme Other 1)",
+			"not web: product: want Web*, got Other 1"}},
 		{1, []string{origin.Dir, "--machine", "SN-0003"}, []string{"no profile is for machine SN-0003 (Acme Other 1)"}},
 		{1, []string{"--machine", "SN-0001", "--revision", strings.Repeat("ab", 20)}, []string{"abababab", "local copy"}},
-		{1, []string{"--machine", "SN-0001", "--revision", "main"}, []string{`"main" is no full commit number of 40 hexadecimal digits`}},
+		{1, []string{"--machine", "SN-0001", "--revision", "main"},
+			[]string{`"main" is no full commit number of 40 hexadecimal digits`}},
 		{1, []string{origin.Dir, "--machine", "SN-0001", "--profile", "wbe"}, []string{"wbe", "db, web"}},
-		{1, []string{origin.Dir, "--machine", "SN-0001", "--profile", "db"}, []string{"profile db is not for machine SN-0001"}},
-		{1, []string{origin.Dir, "--machine", "SN-0001", "--site", "fraa"}, []string{"sites/fraa.yaml", "did you mean fra?"}},
+		{1, []string{origin.Dir, "--machine", "SN-0001", "--profile", "db"},
+			[]string{"profile db is not for machine SN-0001"}},
+		{1, []string{origin.Dir, "--machine", "SN-0001", "--site", "fraa"}, []string{"sites/fraa.yaml",
+			"did you mean fra?"}},
 		{1, []string{broken, "--machine", "SN-0001"}, []string{"1 mistakes", "profiles/db.yaml:2:5", "lodad config check"}},
 		{1, []string{t.TempDir() + "/nowhere", "--machine", "SN-0001"}, []string{"nowhere"}},
 		{1, []string{origin.Dir, "--facts", "nowhere.json"}, []string{"facts: ", "nowhere.json"}},
@@ -275,7 +287,8 @@ func TestRenderSaysWhatIsMissing(t *testing.T) {
 	}
 	refused := origin.Push(map[string]string{"profiles/db.yaml": "match: {vendor: Acme, product: DB*}\nos: debain\n"})
 	o.lodad("config", "sync")
-	require.Contains(t, o.fails(1, "config", "render", "--machine", "SN-0001", "--revision", refused), "profiles/db.yaml:2:5: os: there is no os/debain.yaml")
+	require.Contains(t, o.fails(1, "config", "render", "--machine", "SN-0001", "--revision", refused),
+		"profiles/db.yaml:2:5: os: there is no os/debain.yaml")
 	origin.Push(map[string]string{"profiles/db.yaml": team["profiles/db.yaml"]})
 
 	// Nothing has to run for a wrong command line, nor for facts.
@@ -316,14 +329,16 @@ func TestAffectedGroupsMachinesToWhichTheSameHappens(t *testing.T) {
 	first := origin.Push(map[string]string{"README.md": "what this is\n"})
 	o := newOffice(t).follow(origin).open()
 	o.must("config", "sync")
-	o.rack(map[inventory.Serial]string{"SN-0001": "Web 1", "SN-0002": "Web 1", "SN-0003": "DB 1", "SN-0004": "DB 2", "SN-0005": "DB 2",
+	o.rack(map[inventory.Serial]string{"SN-0001": "Web 1", "SN-0002": "Web 1", "SN-0003": "DB 1", "SN-0004": "DB 2",
+		"SN-0005": "DB 2",
 		"SN-0006": "", "SN-0007": "Other"})
 
 	require.Equal(t, "0 of 6 machines get something else; 1 more were left out, since their hardware is not known yet\n",
 		o.must("config", "affected", "HEAD~1", "HEAD", origin.Dir))
 	none := o.must("config", "affected", first, first, origin.Dir, "-o", "json")
 	require.Contains(t, none, `"effects": []`)
-	require.Equal(t, affected{Compared: 6, HardwareUnknown: 1, Effects: decoded[affected](t, none).Effects}, decoded[affected](t, none))
+	require.Equal(t, affected{Compared: 6, HardwareUnknown: 1, Effects: decoded[affected](t, none).Effects},
+		decoded[affected](t, none))
 
 	// The script changes for two, two get another profile, one is left without.
 	second := origin.Push(map[string]string{
@@ -339,7 +354,8 @@ func TestAffectedGroupsMachinesToWhichTheSameHappens(t *testing.T) {
 		old, new string
 		diff     []string
 	}{
-		{[]inventory.Serial{"SN-0001", "SN-0002"}, "web", "web", []string{"-\techo 'behind a tab'\n", "+    echo 'behind a tab'\n"}},
+		{[]inventory.Serial{"SN-0001", "SN-0002"}, "web", "web", []string{"-\techo 'behind a tab'\n",
+			"+    echo 'behind a tab'\n"}},
 		{[]inventory.Serial{"SN-0003"}, "db", "", nil},
 		{[]inventory.Serial{"SN-0004", "SN-0005"}, "db", "newer", []string{"kexec"}},
 	} {
@@ -364,7 +380,8 @@ func TestAffectedGroupsMachinesToWhichTheSameHappens(t *testing.T) {
 	back := decoded[affected](t, o.must("config", "affected", second, first, origin.Dir, "-o", "json"))
 	require.Equal(t, "", back.Effects[1].Old)
 	require.Equal(t, "db", back.Effects[1].New)
-	require.Contains(t, o.must("config", "affected", second, first, origin.Dir), "SN-0003: profile - → db\ncould not be rendered before: ")
+	require.Contains(t, o.must("config", "affected", second, first, origin.Dir),
+		"SN-0003: profile - → db\ncould not be rendered before: ")
 
 	// Another site has other values.
 	third := origin.Push(map[string]string{"sites/ber.yaml": "vars: {room: B1}\n"})
@@ -378,7 +395,8 @@ func TestAffectedNeedsACloneTwoRevisionsAndAServer(t *testing.T) {
 	o := newOffice(t).follow(origin)
 	require.Contains(t, o.fails(1, "config", "affected", "HEAD", "HEAD", origin.Dir), "lodad serve", "nothing runs")
 	o.open()
-	broken := origin.Push(map[string]string{"os/debian.yaml": "kind: imgae\n", "profiles/db.yaml": "match: {vendor: Acme}\nos: x\n"})
+	broken := origin.Push(map[string]string{"os/debian.yaml": "kind: imgae\n",
+		"profiles/db.yaml": "match: {vendor: Acme}\nos: x\n"})
 	for _, c := range []struct {
 		status int
 		args   []string
@@ -388,7 +406,8 @@ func TestAffectedNeedsACloneTwoRevisionsAndAServer(t *testing.T) {
 		{2, []string{"HEAD"}, []string{"want OLD NEW [DIR]"}},
 		{2, []string{"a", "b", "c", "d"}, []string{"want OLD NEW [DIR]"}},
 		{1, []string{"HEAD", "HEAD", t.TempDir()}, []string{"want a clone of the config repository"}},
-		{1, []string{"HEAD", "HEAD", t.TempDir() + "/nowhere"}, []string{"nowhere", "want a clone of the config repository"}},
+		{1, []string{"HEAD", "HEAD", t.TempDir() + "/nowhere"}, []string{"nowhere",
+			"want a clone of the config repository"}},
 		{1, []string{"nosuch", "HEAD", origin.Dir}, []string{"nosuch in " + origin.Dir, "fetch"}},
 		{1, []string{"HEAD~7", "HEAD", origin.Dir}, []string{"HEAD~7 in " + origin.Dir}},
 		{1, []string{"HEAD~1", "^{}[@~", origin.Dir}, []string{"^{}[@~ in " + origin.Dir}},
@@ -400,7 +419,8 @@ func TestAffectedNeedsACloneTwoRevisionsAndAServer(t *testing.T) {
 			require.Contains(t, said, want, c.args)
 		}
 	}
-	require.Equal(t, "0 of 0 machines get something else\n", o.must("config", "affected", "HEAD~1", "HEAD~1", filepath.Join(origin.Dir, "profiles")),
+	require.Equal(t, "0 of 0 machines get something else\n", o.must("config", "affected", "HEAD~1", "HEAD~1",
+		filepath.Join(origin.Dir, "profiles")),
 		"from anywhere in the clone")
 }
 
@@ -409,7 +429,8 @@ func TestAffectedWorksInALinkedWorkTree(t *testing.T) {
 	need.Command(t, "git")
 	origin := gitsourcetest.New(t, team)
 	tree := filepath.Join(t.TempDir(), "tree")
-	cmd := exec.CommandContext(t.Context(), "git", "-c", "safe.directory=*", "-C", origin.Dir, "worktree", "add", "-q", tree)
+	cmd := exec.CommandContext(t.Context(), "git", "-c", "safe.directory=*", "-C", origin.Dir, "worktree", "add", "-q",
+		tree)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	require.NoError(t, cmd.Run(), out.String())

@@ -19,7 +19,8 @@ func models(t *testing.T) map[string]string {
 	status, model, err := lodad(t.Context(), "model", "generate", "--facts", document(t, server("SN-0001", "Web 1")))
 	require.Zero(t, status, err)
 	return changed(map[string]string{"models/web.yaml": model,
-		"profiles/web.yaml": strings.Replace(team["profiles/web.yaml"], "os: debian\n", "os: debian\nmodel: models/web.yaml\n", 1)})
+		"profiles/web.yaml": strings.Replace(team["profiles/web.yaml"], "os: debian\n",
+			"os: debian\nmodel: models/web.yaml\n", 1)})
 }
 
 // larger is server with another disk than was ordered.
@@ -48,7 +49,8 @@ func TestGeneratedModelIsEqualToItsMachineAndOnlyToSuch(t *testing.T) {
 	}
 	file := filepath.Join(t.TempDir(), "model.yaml")
 	require.NoError(t, os.WriteFile(file, []byte(models(t)["models/web.yaml"]), 0o600))
-	status, out, _ := lodad(t.Context(), "model", "compare", "--facts", document(t, larger("", "Web 1")), "--model", file)
+	status, out, _ := lodad(t.Context(), "model", "compare", "--facts", document(t, larger("", "Web 1")), "--model",
+		file)
 	require.Equal(t, 1, status)
 	require.Regexp(t, `^-: \d+ differences\n  FAIL  .*960`, out)
 }
@@ -62,7 +64,8 @@ func TestModelsOfTheSiteAreComparedOneByOneOrInABatch(t *testing.T) {
 	o.report(larger("SN-0002", "Web 1"))
 	o.report(server("SN-0003", "Web 1"))
 
-	require.Equal(t, o.must("model", "generate", "SN-0001"), o.must("model", "generate", "sn-0003"), "nothing of the machine itself")
+	require.Equal(t, o.must("model", "generate", "SN-0001"), o.must("model", "generate", "sn-0003"),
+		"nothing of the machine itself")
 	require.Equal(t, "SN-0001, profile web: equals its model\n", o.must("model", "compare", "SN-0001"))
 	compare := func(args ...string) (int, []comparison) {
 		status, out, err := o.lodad(append([]string{"model", "compare", "-o", "json"}, args...)...)
@@ -117,7 +120,8 @@ func TestModelCommandsSayWhatIsWrong(t *testing.T) {
 	o := newOffice(t).open()
 	o.rack(map[inventory.Serial]string{"SN-0001": "Web 1", "SN-0002": ""})
 	facts := document(t, server("SN-0001", "Web 1"))
-	dir := directory(t, map[string]string{"bad.yaml": "system:\n  vndor: Acme\ndisks:\n- cuont: 1\n", "empty.yaml": "", "text.yaml": "just text\n",
+	dir := directory(t, map[string]string{"bad.yaml": "system:\n  vndor: Acme\ndisks:\n- cuont: 1\n", "empty.yaml": "",
+		"text.yaml":   "just text\n",
 		"broken.json": "{", "old.json": `{"version": 0}`})
 	for _, c := range []struct {
 		status int
@@ -138,8 +142,9 @@ func TestModelCommandsSayWhatIsWrong(t *testing.T) {
 		{2, "compare --rack r1 --facts " + facts, []string{"want serial numbers, or"}},
 		{2, "compare --facts " + facts, []string{"--facts needs --model"}},
 		{1, "compare SN-0001 --model " + dir + "/nowhere.yaml", []string{"model: ", "nowhere.yaml"}},
-		{1, "compare SN-0001 --model " + dir + "/bad.yaml", []string{"bad.yaml:2:3: system.vndor: unknown key; did you mean vendor?",
-			"bad.yaml:4:3: disks[0].cuont: unknown key; did you mean count?"}},
+		{1, "compare SN-0001 --model " + dir + "/bad.yaml",
+			[]string{"bad.yaml:2:3: system.vndor: unknown key; did you mean vendor?",
+				"bad.yaml:4:3: disks[0].cuont: unknown key; did you mean count?"}},
 		{1, "compare SN-0001 --model " + dir + "/empty.yaml", []string{"empty.yaml"}},
 		{1, "compare SN-0001 --model " + dir + "/text.yaml", []string{"text.yaml:1:1"}},
 	} {

@@ -51,7 +51,8 @@ func TestSyncFailsWhileTheNewestCommitIsNotInUse(t *testing.T) {
 	require.Len(t, refused.Refused.Errors, 2)
 
 	o.rack(map[inventory.Serial]string{"SN-0001": "DB 1"})
-	require.Contains(t, o.must("config", "render", "--machine", "SN-0001"), "commit "+good.Commit.Hash, "the last good one stays in use")
+	require.Contains(t, o.must("config", "render", "--machine", "SN-0001"), "commit "+good.Commit.Hash,
+		"the last good one stays in use")
 
 	require.NoError(t, os.Rename(origin.Dir, origin.Dir+"-gone"))
 	status, out, _ = o.lodad("config", "sync")
@@ -77,17 +78,20 @@ func TestSiteWithoutACommitSaysSo(t *testing.T) {
 	require.Regexp(t, `(?m)^in use +none yet: nothing can be installed$`, out)
 	require.Contains(t, out, "os/x.yaml")
 	o.rack(map[inventory.Serial]string{"SN-0001": "Web 1"})
-	require.Contains(t, o.fails(1, "config", "render", "--machine", "SN-0001"), "no commit of the config repository is in use yet")
+	require.Contains(t, o.fails(1, "config", "render", "--machine", "SN-0001"),
+		"no commit of the config repository is in use yet")
 	status, out, _ = o.lodad("model", "compare", "SN-0001")
 	require.Equal(t, 1, status)
 	require.Contains(t, out, "no commit of the config repository is in use yet")
 
 	var b bytes.Buffer
 	now := time.Now()
-	require.NoError(t, showRepository(&b, api.Repository{URL: "https://git.example/x", LastError: "no route", FailingSince: now,
-		Refused: &api.RefusedCommit{Commit: api.Commit{Hash: strings.Repeat("ab", 20)}, Errors: []string{"too big"}}}))
+	require.NoError(t, showRepository(&b, api.Repository{URL: "https://git.example/x", LastError: "no route",
+		FailingSince: now,
+		Refused:      &api.RefusedCommit{Commit: api.Commit{Hash: strings.Repeat("ab", 20)}, Errors: []string{"too big"}}}))
 	require.Regexp(t, `(?m)^fetched +never$`, b.String())
-	require.Regexp(t, `(?m)^refused +ababababab$`, b.String(), "of a commit that was too big to be fetched, only the number is known")
+	require.Regexp(t, `(?m)^refused +ababababab$`, b.String(),
+		"of a commit that was too big to be fetched, only the number is known")
 }
 
 func TestSiteWithoutARepositorySaysHowToGetOne(t *testing.T) {
@@ -97,7 +101,8 @@ func TestSiteWithoutARepositorySaysHowToGetOne(t *testing.T) {
 	}
 	o.must("machine", "import", o.csv("serial,profile\nSN-0001,debian\n"))
 	o.report(server("SN-0001", "Web 1"))
-	require.Contains(t, o.fails(1, "config", "render", "--machine", "SN-0001", "--revision", "HEAD"), "name one under repository in lodad.yaml")
+	require.Contains(t, o.fails(1, "config", "render", "--machine", "SN-0001", "--revision", "HEAD"),
+		"name one under repository in lodad.yaml")
 	// Profiles of lodad.yaml are rendered as well, for a machine that names one.
 	out := o.must("config", "render", "--machine", "SN-0001")
 	require.Contains(t, out, "write image debian-12")
@@ -107,11 +112,14 @@ func TestSiteWithoutARepositorySaysHowToGetOne(t *testing.T) {
 func TestMistakesInTheRepositorySettingsAreToldAllAtOnce(t *testing.T) {
 	for text, want := range map[string][]string{
 		"repository: {url: 'https://git.example/m.git', branch: main, tag: v1, poll: 10ms, token_file: token, webhook_secret_file: hook}\n": {
-			"repository: only one of branch, tag and commit", "poll: 10ms is too short", `token_file: "token" is not an absolute path`,
+			"repository: only one of branch, tag and commit", "poll: 10ms is too short",
+			`token_file: "token" is not an absolute path`,
 			`webhook_secret_file: "hook" is not an absolute path`},
 		"repository: {poll: 10ms, key_file: key, branch: a, tag: b}\nsecrets: secrets.yaml\n": {"url: missing; name the git repository", "poll: 10ms is too short",
-			"only one of branch, tag and commit", `key_file: "key" is not an absolute path`, `secrets: "secrets.yaml" is not an absolute path`},
-		"repository: {url: 'https://me:hunter2@git.example/m.git', commit: abc}\n":   {"holds a password", "40 hexadecimal digits"},
+			"only one of branch, tag and commit", `key_file: "key" is not an absolute path`,
+			`secrets: "secrets.yaml" is not an absolute path`},
+		"repository: {url: 'https://me:hunter2@git.example/m.git', commit: abc}\n": {"holds a password",
+			"40 hexadecimal digits"},
 		"repository: {url: 'http://git.example/m.git'}\n":                            {"in the clear"},
 		"repository: {url: machines}\n":                                              {"absolute path"},
 		"repository: {url: 'git@git.example:m.git'}\n":                               {"repository: "},
@@ -216,7 +224,8 @@ func TestSecretsOfASiteAreInNothingThatPeopleSee(t *testing.T) {
 	o.must("config", "sync")
 	o.rack(map[inventory.Serial]string{"SN-0001": "Web 1"})
 	o.must("machine", "install", "SN-0001")
-	for _, args := range []string{"config render --machine SN-0001", "config render --machine SN-0001 -o json", "machine show SN-0001 -o json",
+	for _, args := range []string{"config render --machine SN-0001", "config render --machine SN-0001 -o json",
+		"machine show SN-0001 -o json",
 		"timeline SN-0001 -o json", "config render " + origin.Dir + " --machine SN-0001"} {
 		out := o.must(strings.Fields(args)...)
 		require.NotContains(t, out, "hunter2", args)
@@ -231,7 +240,8 @@ func TestSecretsOfASiteAreInNothingThatPeopleSee(t *testing.T) {
 	require.NoError(t, os.Chmod(o.config.Secrets, 0o644))
 	other := newOffice(t)
 	other.config.Secrets = o.config.Secrets
-	require.ErrorContains(t, serve(t.Context(), other.config), "can be read by everybody", "lodad does not start with it")
+	require.ErrorContains(t, serve(t.Context(), other.config), "can be read by everybody",
+		"lodad does not start with it")
 }
 
 func TestSignedPushLeadsToAFetch(t *testing.T) {
@@ -253,7 +263,8 @@ func TestSignedPushLeadsToAFetch(t *testing.T) {
 	client := &http.Client{Transport: transport, Timeout: 10 * time.Second}
 	post := func(body, key string, header map[string]string) (int, string) {
 		t.Helper()
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+o.config.Listen.API+"/webhooks/git", strings.NewReader(body))
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+o.config.Listen.API+"/webhooks/git",
+			strings.NewReader(body))
 		require.NoError(t, err)
 		for name, value := range header {
 			r.Header.Set(name, value)
