@@ -19,6 +19,7 @@ import (
 	"github.com/project-loda/loda/inventory"
 	"github.com/project-loda/loda/loda"
 	"github.com/project-loda/loda/loda/api"
+	"github.com/project-loda/loda/loda/configrepo"
 	"github.com/project-loda/loda/loda/gitsource"
 	"github.com/project-loda/loda/loda/image"
 	"github.com/project-loda/loda/loda/trust"
@@ -207,6 +208,7 @@ func (s *server) fail(err error) error {
 	var conflict *inventory.ConflictError
 	var cells loda.CellErrors
 	var mapped huma.StatusError
+	var render *configrepo.RenderError
 	switch {
 	case err == nil:
 		return nil
@@ -226,6 +228,12 @@ func (s *server) fail(err error) error {
 	case errors.Is(err, loda.ErrNoProfile), errors.Is(err, image.ErrNotFound), errors.Is(err, image.ErrInvalid),
 		errors.Is(err, loda.ErrRefused):
 		return huma.Error422UnprocessableEntity(err.Error())
+	case errors.As(err, &render):
+		return huma.Error422UnprocessableEntity(err.Error())
+	case errors.Is(err, gitsource.ErrNoCommit):
+		return huma.Error503ServiceUnavailable(err.Error())
+	case errors.Is(err, gitsource.ErrNotKept):
+		return huma.Error404NotFound(err.Error())
 	case errors.Is(err, inventory.ErrFull):
 		return huma.NewError(http.StatusInsufficientStorage, err.Error())
 	case errors.Is(err, context.DeadlineExceeded):
