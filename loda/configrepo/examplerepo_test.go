@@ -20,6 +20,7 @@ import (
 	"github.com/project-loda/loda/inventory"
 	"github.com/project-loda/loda/loda"
 	"github.com/project-loda/loda/loda/strictyaml"
+	"github.com/project-loda/loda/raid"
 	"github.com/project-loda/loda/scripts/need"
 )
 
@@ -197,8 +198,8 @@ func TestTheReadmeShowsWhatIsRead(t *testing.T) {
 	text, err := os.ReadFile(exampleRepo + "/README.md")
 	require.NoError(t, err)
 	blocks := regexp.MustCompile("(?ms)^```yml\n(.*?)^```$").FindAllStringSubmatch(string(text), -1)
-	require.Len(t, blocks, 5)
-	for i, into := range []any{new(profileYAML), new(profileYAML), new(osYAML), new(osYAML),
+	require.Len(t, blocks, 6)
+	for i, into := range []any{new(profileYAML), new(profileYAML), new(profileYAML), new(osYAML), new(osYAML),
 		new(map[string]*Variable)} {
 		require.Empty(t, strictyaml.Decode("README.md", []byte(blocks[i][1]), into))
 	}
@@ -306,4 +307,58 @@ func TestExampleMachinesThatLackAnyPartAreNotInstalled(t *testing.T) {
 			}
 		}
 	}
+}
+
+// What the machines' facts show is what the layouts make: the boot volume is the disk that the rule chooses.
+func TestExampleLayoutsMakeTheDiskThatTheRuleChooses(t *testing.T) {
+	repo, errs := Load(os.DirFS(exampleRepo))
+	require.Empty(t, errs)
+	layouts := map[string]bool{}
+	for _, p := range repo.Profiles() {
+		facts := exampleFacts(t, p.Name)
+		root, err := p.Disk.Choose(facts.Disks)
+		require.NoError(t, err, p.Name)
+		if p.RAID == nil {
+			continue
+		}
+		layouts[p.Name] = true
+		cards := 0
+		for _, c := range facts.Controllers {
+			if r, ok := raid.Recognize(c); ok && r.Kind == raid.RAID {
+				cards++
+			}
+		}
+		require.Len(t, p.RAID.Controllers, 1, p.Name)
+		layout := p.RAID.Controllers[0]
+		if layout.Controller.MD {
+			require.Zero(t, cards, p.Name)
+			require.Len(t, layout.Volumes, 1, p.Name)
+			require.False(t, fits(layout.Volumes[0].Disks, root), "%s: the layout takes %s", p.Name, root.Name)
+			n := 0
+			for i := range facts.Disks {
+				if fits(layout.Volumes[0].Disks, &facts.Disks[i]) {
+					n++
+				}
+			}
+			require.Equal(t, layout.Volumes[0].Disks.Count, n, p.Name)
+			continue
+		}
+		require.Equal(t, 1, cards, p.Name)
+		require.Equal(t, hw.RAIDVolume, root.Kind, p.Name)
+		require.Len(t, facts.Disks, len(layout.Volumes), p.Name)
+		boot := slices.IndexFunc(layout.Volumes, func(v raid.Volume) bool { return v.Boot })
+		require.Same(t, &facts.Disks[boot], root, p.Name)
+		size := float64(layout.Volumes[boot].Size)
+		if layout.Volumes[boot].Size == raid.Max { // of a mirror: one disk
+			require.Equal(t, raid.Level1, layout.Volumes[boot].Level, p.Name)
+			size = float64(layout.Volumes[boot].Disks.Size.Max)
+		}
+		require.InEpsilon(t, size, float64(root.Bytes), 0.03, p.Name)
+	}
+	require.Equal(t, map[string]bool{"dell-r740": true, "hpe-dl380": true, "whitebox-storage": true}, layouts)
+}
+
+// fits says whether a disk meets the conditions of a choice by medium and size.
+func fits(c raid.DiskChoice, d *hw.Disk) bool {
+	return d.Medium == c.Medium && hw.Size(d.Bytes) >= c.Size.Min && hw.Size(d.Bytes) <= c.Size.Max
 }
