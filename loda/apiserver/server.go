@@ -230,10 +230,12 @@ func (s *server) fail(err error) error {
 	case errors.Is(err, loda.ErrNoProfile), errors.Is(err, image.ErrNotFound), errors.Is(err, image.ErrInvalid),
 		errors.Is(err, loda.ErrRefused):
 		return huma.Error422UnprocessableEntity(err.Error())
-	case errors.As(err, &render), errors.As(err, &mistake), errors.Is(err, gitsource.ErrNotKept):
+	case errors.As(err, &render), errors.As(err, &mistake):
 		return huma.Error422UnprocessableEntity(err.Error())
 	case errors.Is(err, gitsource.ErrNoCommit):
 		return huma.Error503ServiceUnavailable(err.Error())
+	case errors.Is(err, gitsource.ErrNotKept):
+		return huma.Error404NotFound(err.Error())
 	case errors.Is(err, inventory.ErrFull):
 		return huma.NewError(http.StatusInsufficientStorage, err.Error())
 	case errors.Is(err, context.DeadlineExceeded):

@@ -23,7 +23,7 @@ import (
 //
 //   - GitHub: X-Hub-Signature-256, HMAC-SHA256 of the body.
 //   - Gitea, Forgejo, Gogs: X-Gitea-Signature, X-Forgejo-Signature, X-Gogs-Signature, the same in another spelling.
-//   - GitLab: X-Gitlab-Token, the secret itself; or, with a signing token (GitLab 19), webhook-signature over
+//   - GitLab: X-Gitlab-Token, the secret itself; or, with a signing token (where a GitLab has those), webhook-signature over
 //     webhook-id, webhook-timestamp and the body, not older than 5 minutes. The signing token, which begins with
 //     `whsec_`, is then the secret.
 //
