@@ -78,11 +78,10 @@ func TestAProfileIsFoundByNameOrByFacts(t *testing.T) {
 	_, err = p.Resolve(t.Context(), loda.Subject{Revision: commit, Machine: machine, Profile: "nameless"})
 	require.ErrorIs(t, err, loda.ErrNoProfile)
 	require.ErrorContains(t, err, "want lab or named")
-	for _, subject := range []loda.Subject{{Revision: commit, Machine: machine, Facts: other},
-		{Revision: commit, Machine: machine, Facts: other, Profile: "lab"}} {
-		_, err = p.Resolve(t.Context(), subject)
+	for profile, why := range map[string]string{"": "no profile is for machine SN-1", "lab": "product: want Lab*, got Other"} {
+		_, err = p.Resolve(t.Context(), loda.Subject{Revision: commit, Machine: machine, Facts: other, Profile: profile})
 		require.ErrorIs(t, err, loda.ErrNoProfile)
-		require.ErrorContains(t, err, "product: want Lab*, got Other")
+		require.ErrorContains(t, err, why)
 		require.NotContains(t, err.Error(), "no such profile", "it says why in words of its own")
 	}
 	_, err = p.Resolve(t.Context(), loda.Subject{Revision: strings.Repeat("0", 40), Machine: machine, Facts: other})
