@@ -28,6 +28,10 @@ func (sm *smbiosTables) psus(smErr error) ([]PSU, unknowns) {
 func (s structure) psu() PSU {
 	var missing unknowns
 	p := PSU{Slot: s.partStr(&missing, "slot", 0x05)}
+	// HPE leaves the location empty and has the bay in the device's name, `Power Supply 1`.
+	if name := s.partStr(&unknowns{}, "slot", 0x06); p.Slot == "" && name != "" {
+		p.Slot, missing = name, nil
+	}
 	var of unknowns // what is unknown of the supply itself
 	p.Manufacturer = s.partStr(&of, "manufacturer", 0x07)
 	p.Serial = s.partStr(&of, "serial", 0x08)

@@ -112,8 +112,7 @@ func (in *Installer) compare(ctx context.Context, m *inventory.Machine, plan *Pl
 		return v
 	}
 	if profile.RAID != nil {
-		v.broke = fmt.Errorf("profile %s has a RAID layout, which this version of Loda cannot apply: make the volumes by hand, "+
-			"and take the layout out of the profile", profile.Name)
+		v.broke = noRAID(profile)
 		return v
 	}
 	if v.image = &plan.Image; plan.Image.Name == "" || plan.Image.Name != profile.Image {
@@ -123,6 +122,12 @@ func (in *Installer) compare(ctx context.Context, m *inventory.Machine, plan *Pl
 	}
 	v.disk, v.broke = chooseDisk(profile, v.image, facts)
 	return v
+}
+
+// noRAID is why a profile with a RAID layout is not installed yet.
+func noRAID(p *Profile) error {
+	return fmt.Errorf("profile %s has a RAID layout, which this version of Loda cannot apply: make the volumes by hand, and "+
+		"take the layout out of the profile", p.Name)
 }
 
 // refuses says which differences keep a machine from being installed: those of severity fail that nobody has accepted.

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/sync/errgroup"
@@ -216,6 +217,9 @@ func setCell(m *inventory.Machine, column, cell string) (err error) {
 			k, v, ok := strings.Cut(field, "=")
 			if !ok || k == "" {
 				return fmt.Errorf("%q: want key=value, several with spaces", field)
+			}
+			if len(field) > 256 || strings.ContainsFunc(field, unicode.IsControl) {
+				return fmt.Errorf("%.60q: want up to 256 printable characters", field)
 			}
 			m.Labels[k] = v
 		}

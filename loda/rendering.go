@@ -96,6 +96,9 @@ func NewRendering(p *Profile, m *inventory.Machine, facts *hw.Facts) (*Rendering
 	if p.Model != nil {
 		r.say("compare it with the model: %d differences now", len(r.Differences))
 	}
+	if p.RAID != nil {
+		r.say("fail: %v", noRAID(p))
+	}
 	for i, step := range p.Steps {
 		r.say("run step %d of %d, %s (%s), for at most %s", i+1, len(p.Steps), step.Name, strings.Join(step.Interpreter, " "), step.Timeout)
 		var env strings.Builder

@@ -215,7 +215,7 @@ func (c *config) check() error {
 	if _, err := loda.NewStaticProfiles(c.Profiles); err != nil {
 		bad("profiles: %w", err)
 	}
-	if err := c.Repository.check(); err != nil {
+	for _, err := range c.Repository.check() {
 		bad("repository: %w", err)
 	}
 	if c.Repository.URL != "" && len(c.Profiles) > 0 {
@@ -327,8 +327,8 @@ repository: {}
 #   # ssh has other keys than token_file, username and ca_file: key_file for the private key, passphrase_file if it has
 #   # one, and known_hosts_file with the host keys that are accepted, as ssh-keyscan prints them.
 
-# A YAML file of names and values that the repository names and does not hold, such as the passwords of BMCs. Nobody but
-# lodad should be able to read it. Empty: there are none.
+# A YAML file of names and values that the repository names and does not hold, such as the passwords of BMCs. A value is
+# a text: digits go into quotes. Nobody but lodad should be able to read it. Empty: there are none.
 secrets: ""
 
 # What becomes of machines where there is no repository; give one of the two. An installation pins its profile when it

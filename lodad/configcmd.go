@@ -55,6 +55,9 @@ team reviews it in git: check, render, affected, status and sync are about it.`,
 	return cmd
 }
 
+// syncTimeout is longer than a lodad tries to fetch, so that its answer tells what went wrong.
+const syncTimeout = 3 * time.Minute
+
 // configStatus shows the state of the repository of profiles, after fetching it for sync.
 func configStatus(g *globals, sync bool) *cobra.Command {
 	cmd := &cobra.Command{
@@ -74,7 +77,7 @@ if what was fetched is refused.`
 		}
 		ask := c.Repository
 		if sync {
-			ask = c.SyncRepository
+			ask, c.HTTP.Timeout = c.SyncRepository, syncTimeout
 		}
 		r, err := ask(cmd.Context())
 		if err != nil {
@@ -119,5 +122,8 @@ func showRepository(w io.Writer, r api.Repository) error {
 }
 
 func describeCommit(c api.Commit) string {
+	if c.Time.IsZero() && c.Author == "" { // it was too big to be fetched
+		return fmt.Sprintf("%.10s", c.Hash)
+	}
 	return fmt.Sprintf("%.10s by %s, %s: %s", c.Hash, dash(c.Author), c.Time.Local().Format(time.DateTime), c.Message)
 }

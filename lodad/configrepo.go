@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -147,17 +148,17 @@ as tokens and secrets, stands as @@loda.NAME@@.`,
   lodad config render . --facts facts.json --site fra -o json`,
 		Args: atMost(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if (f.machine == "") == (f.facts == "") {
-				return usageError{errors.New("lodad config render: want --machine SERIAL or --facts FILE")}
-			}
-			if f.revision != "" && (f.facts != "" || len(args) > 0) {
-				return usageError{errors.New("lodad config render: --revision goes with --machine alone; check the commit out instead")}
-			}
-			if f.facts == "" && len(args) == 0 && (f.profile != "" || f.site != "") {
-				return usageError{errors.New("lodad config render: --profile and --site need DIR")}
-			}
 			if f.facts != "" && len(args) == 0 {
 				args = []string{"."}
+			}
+			switch {
+			case (f.machine == "") == (f.facts == ""):
+				return usageError{errors.New("lodad config render: want --machine SERIAL or --facts FILE")}
+			case len(args) == 0 && (f.profile != "" || f.site != ""):
+				return usageError{errors.New("lodad config render: --profile and --site need DIR")}
+			case len(args) > 0 && f.revision != "":
+				return usageError{errors.New("lodad config render: --revision goes with --machine alone; " +
+					"check the commit out instead")}
 			}
 			r, err := f.render(cmd, g, args)
 			if err != nil {
@@ -257,7 +258,11 @@ func showRendering(w io.Writer, format, file string, r *loda.Rendering) error {
 			}
 			return fmt.Errorf("machine %s gets no file %s; it gets %s", r.Serial, file, strings.Join(names, ", "))
 		}
-		_, err := io.WriteString(w, plainLines(r.Files[i].Text))
+		text := r.Files[i].Text
+		if isTerminal(w) {
+			text = plainLines(text)
+		}
+		_, err := io.WriteString(w, text) // to the byte, for what reads it
 		return err
 	}
 	if format == "json" {
@@ -295,12 +300,17 @@ func renderingText(r *loda.Rendering) string {
 
 // effect is what a change of the repository does to machines.
 type effect struct {
+	// Machines to which the same happens, their own names and numbers aside.
 	Machines []inventory.Serial `json:"machines"`
 	// Old and New are the profiles before and after; empty: it has none, or cannot be rendered.
 	Old string `json:"old_profile"`
 	New string `json:"new_profile"`
-	// Diff is unified; machines with the same one are together.
-	Diff string `json:"diff"`
+	// Diff is unified, and that of the first machine.
+	Diff string `json:"diff,omitempty"`
+	// Error says why the first machine cannot be rendered, where one of Old and New is empty.
+	Error string `json:"error,omitempty"`
+
+	key string
 }
 
 func configAffected(g *globals) *cobra.Command {
@@ -374,32 +384,62 @@ is not known yet are left out.`,
 
 // addEffect renders a machine before and after, and puts it with those to which the same happens.
 func addEffect(effects []effect, before, after *configrepo.Repo, s configrepo.Subject) ([]effect, error) {
-	profiles := [2]string{}
-	texts := [2]string{}
-	for i, repo := range []*configrepo.Repo{before, after} {
-		r, err := renderSubject(repo, s)
-		if err != nil {
-			texts[i] = "cannot be rendered: " + err.Error() + "\n"
-			continue
+	old, oldErr := renderSubject(before, s)
+	new, newErr := renderSubject(after, s)
+	e := effect{Machines: []inventory.Serial{s.Machine.Serial}}
+	switch {
+	case oldErr != nil && newErr != nil:
+		return effects, nil // it gets nothing, as before
+	case oldErr != nil:
+		e.New, e.Error = new.Profile, oldErr.Error()
+	case newErr != nil:
+		e.Old, e.Error = old.Profile, newErr.Error()
+	default:
+		old.Revision, new.Revision = "", ""
+		a, b := renderingText(old), renderingText(new)
+		if a == b {
+			return effects, nil
 		}
-		r.Revision = ""
-		profiles[i], texts[i] = r.Profile, renderingText(r)
+		var err error
+		e.Old, e.New = old.Profile, new.Profile
+		e.Diff, err = difflib.GetUnifiedDiffString(difflib.UnifiedDiff{A: difflib.SplitLines(a), B: difflib.SplitLines(b),
+			FromFile: "before", ToFile: "after", Context: 1})
+		if err != nil {
+			return nil, err
+		}
 	}
-	if texts[0] == texts[1] {
-		return effects, nil
-	}
-	diff, err := difflib.GetUnifiedDiffString(difflib.UnifiedDiff{A: difflib.SplitLines(texts[0]), B: difflib.SplitLines(texts[1]),
-		FromFile: "before", ToFile: "after", Context: 1})
-	if err != nil {
-		return nil, err
-	}
+	e.key = ownNames(s).Replace(e.Diff + e.Error)
 	for i := range effects {
-		if e := &effects[i]; e.Old == profiles[0] && e.New == profiles[1] && e.Diff == diff {
-			e.Machines = append(e.Machines, s.Machine.Serial)
+		if known := &effects[i]; known.Old == e.Old && known.New == e.New && known.key == e.key {
+			known.Machines = append(known.Machines, s.Machine.Serial)
 			return effects, nil
 		}
 	}
-	return append(effects, effect{Machines: []inventory.Serial{s.Machine.Serial}, Old: profiles[0], New: profiles[1], Diff: diff}), nil
+	return append(effects, e), nil
+}
+
+// ownNames replaces what a machine shares with no other, so that what happens to two of them can be compared.
+func ownNames(s configrepo.Subject) *strings.Replacer {
+	m := s.Machine
+	names := append([]string{string(m.Serial), loda.HostnameOf(m), m.UUID}, s.Facts.MACs()...)
+	if m.Address.IsValid() {
+		names = append(names, m.Address.String())
+	}
+	for _, mac := range m.MACs {
+		names = append(names, string(mac))
+	}
+	for _, d := range s.Facts.Disks {
+		names = append(names, d.Serial, d.WWN)
+	}
+	// The first that fits is taken: a long one before one that it begins with.
+	slices.SortFunc(names, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
+	var pairs []string
+	for _, name := range slices.Compact(names) {
+		if name != "" {
+			pairs = append(pairs, name, "\x00")
+		}
+	}
+	return strings.NewReplacer(pairs...)
 }
 
 func showEffects(w io.Writer, format string, brief bool, effects []effect, looked, unknown int) error {
@@ -422,27 +462,37 @@ func showEffects(w io.Writer, format string, brief bool, effects []effect, looke
 			profile += " → " + dash(e.New)
 		}
 		fmt.Fprintf(w, "%s: profile %s\n", plain(strings.Join(names, " ")), plain(profile))
-		if !brief {
+		switch {
+		case brief:
+		case e.New == "":
+			fmt.Fprintf(w, "cannot be rendered any more: %s\n\n", plain(e.Error))
+		case e.Old == "":
+			fmt.Fprintf(w, "could not be rendered before: %s\n\n", plain(e.Error))
+		default:
 			fmt.Fprintln(w, plainLines(e.Diff))
 		}
 	}
-	fmt.Fprintf(w, "%d of %d machines get something else", affected, looked)
-	if unknown > 0 {
-		fmt.Fprintf(w, "; %d more were left out, since their hardware is not known yet", unknown)
-	}
-	fmt.Fprintln(w)
+	fmt.Fprintf(w, "%d of %d machines get something else%s\n", affected, looked, leftOut(unknown))
 	return nil
+}
+
+// leftOut ends a sentence about many machines.
+func leftOut(unknown int) string {
+	if unknown == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; %d more were left out, since their hardware is not known yet", unknown)
 }
 
 // repoAt reads the config repository of a commit, from the git clone that dir is in.
 func repoAt(dir, revision string) (*configrepo.Repo, error) {
-	clone, err := git.PlainOpenWithOptions(dir, &git.PlainOpenOptions{DetectDotGit: true})
+	clone, err := git.PlainOpenWithOptions(dir, &git.PlainOpenOptions{DetectDotGit: true, EnableDotGitCommonDir: true})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w; want a clone of the config repository", dir, err)
 	}
 	hash, err := clone.ResolveRevision(plumbing.Revision(revision))
 	if err != nil {
-		return nil, fmt.Errorf("%s in %s: %w", revision, dir, err)
+		return nil, fmt.Errorf("%s in %s: %w; does `git fetch` bring it? A shallow clone has few commits", revision, dir, err)
 	}
 	commit, err := clone.CommitObject(*hash)
 	if err != nil {

@@ -3,12 +3,39 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/project-loda/loda/hw"
 )
+
+func TestDisksOfACaptureAreAskedAboutTheirHealthOnlyIfThatIsWanted(t *testing.T) {
+	tree, file := "../hw/testdata/qemu-health.tree", filepath.Join(t.TempDir(), "health.hw")
+	status, _, errText := lodad(t.Context(), "hw", "capture", file, "--root", tree, "--health", "5s")
+	require.Zero(t, status, errText)
+	for _, root := range []string{tree, file} {
+		for _, wanted := range []bool{false, true} {
+			args := []string{"hw", "detect", "--root", root}
+			if wanted {
+				args = append(args, "--health", "5s")
+			}
+			status, out, errText := lodad(t.Context(), args...)
+			require.Zero(t, status, errText)
+			facts, err := hw.Decode([]byte(out))
+			require.NoError(t, err)
+			i := slices.IndexFunc(facts.Disks, func(d hw.Disk) bool { return d.Name == "nvme0n1" })
+			require.Equal(t, wanted, facts.Disks[i].Health != nil, root)
+			if wanted {
+				require.True(t, *facts.Disks[i].Health.Passed)
+			}
+		}
+	}
+	status, _, errText = lodad(t.Context(), "hw", "detect", "--root", tree, "--health", "soon")
+	require.Equal(t, 2, status)
+	require.Contains(t, errText, "soon")
+}
 
 func TestCapturedServerIsDetectedElsewhere(t *testing.T) {
 	tree := "../hw/testdata/uefi-box.tree"

@@ -49,8 +49,6 @@ func readFacts(path string, stdin io.Reader) (*hw.Facts, error) {
 	return facts, nil
 }
 
-var errNoFacts = errors.New("its hardware is not known yet")
-
 // factsOf asks the server for a machine's hardware.
 func factsOf(ctx context.Context, c *api.Client, serial string) (*api.Machine, *hw.Facts, error) {
 	m, err := c.Machine(ctx, serial)
@@ -58,7 +56,7 @@ func factsOf(ctx context.Context, c *api.Client, serial string) (*api.Machine, *
 		return nil, nil, err
 	}
 	if len(m.Facts) == 0 {
-		return nil, nil, fmt.Errorf("machine %s: %w; let it netboot with an installation open", m.Serial, errNoFacts)
+		return nil, nil, fmt.Errorf("machine %s: its hardware is not known yet; let it netboot with an installation open", m.Serial)
 	}
 	facts, err := hw.Decode(m.Facts)
 	if err != nil {
@@ -148,7 +146,7 @@ from that of the profile that they would get now.
 
 Several machines are compared one after the other; --all, --rack and --profile
 select those whose hardware is known. The exit status is 1 if a machine differs
-in a way that would put it into quarantine, or cannot be compared.`,
+in a way that would put it into quarantine.`,
 		Example: `  lodad model compare CZ20190A01
   lodad model compare --rack r1 -o json
   lodad model compare --facts facts.json --model models/dl360-gen10.yaml`,
@@ -160,7 +158,7 @@ in a way that would put it into quarantine, or cannot be compared.`,
 					return err
 				}
 			}
-			results := []comparison{}
+			results, unknown := []comparison{}, 0
 			switch selects := all || rack != "" || profile != ""; {
 			case file != "" && (len(args) > 0 || selects), len(args) > 0 && selects, file == "" && len(args) == 0 && !selects:
 				return usageError{errors.New("lodad model compare: want serial numbers, or --facts FILE, or one of --all, --rack, --profile")}
@@ -189,17 +187,17 @@ in a way that would put it into quarantine, or cannot be compared.`,
 					}
 				}
 				for _, serial := range args {
-					r, err := compareOne(cmd.Context(), c, serial, model)
-					if err != nil {
-						if selects && errors.Is(err, errNoFacts) {
+					result := compareOne(cmd.Context(), c, serial, model)
+					if selects && result.Error != "" {
+						if m, err := c.Machine(cmd.Context(), serial); err == nil && len(m.Facts) == 0 {
+							unknown++
 							continue
 						}
-						r.Error = err.Error()
 					}
-					results = append(results, r)
+					results = append(results, result)
 				}
 			}
-			return showComparisons(cmd.OutOrStdout(), g.output, results)
+			return showComparisons(cmd.OutOrStdout(), g.output, results, unknown)
 		},
 	}
 	f := cmd.Flags()
@@ -227,25 +225,27 @@ func readModel(path string) (*hw.Model, error) {
 	return model, nil
 }
 
-func compareOne(ctx context.Context, c *api.Client, serial string, model *hw.Model) (comparison, error) {
+func compareOne(ctx context.Context, c *api.Client, serial string, model *hw.Model) comparison {
 	result := comparison{Machine: serial, Differences: []hw.Difference{}}
+	if model == nil {
+		r, err := c.Render(ctx, serial, "")
+		if err != nil {
+			result.Error = err.Error()
+			return result
+		}
+		result.Profile, result.Revision, result.Differences = r.Profile, r.Revision, r.Differences
+		return result
+	}
 	_, facts, err := factsOf(ctx, c, serial)
 	if err != nil {
-		return result, err
+		result.Error = err.Error()
+		return result
 	}
-	if model != nil {
-		result.Differences = append(result.Differences, model.Compare(facts)...)
-		return result, nil
-	}
-	r, err := c.Render(ctx, serial, "")
-	if err != nil {
-		return result, err
-	}
-	result.Profile, result.Revision, result.Differences = r.Profile, r.Revision, r.Differences
-	return result, nil
+	result.Differences = append(result.Differences, model.Compare(facts)...)
+	return result
 }
 
-func showComparisons(w io.Writer, format string, results []comparison) error {
+func showComparisons(w io.Writer, format string, results []comparison, unknown int) error {
 	bad := 0
 	for i := range results {
 		if results[i].fails() {
@@ -258,7 +258,7 @@ func showComparisons(w io.Writer, format string, results []comparison) error {
 		}
 	} else {
 		for _, r := range results {
-			head := r.Machine
+			head := dash(r.Machine)
 			if r.Profile != "" {
 				head += ", profile " + r.Profile
 			}
@@ -274,8 +274,8 @@ func showComparisons(w io.Writer, format string, results []comparison) error {
 				fmt.Fprintf(w, "  %-4s  %s\n", strings.ToUpper(string(d.Severity)), plain(d.Text))
 			}
 		}
-		if len(results) > 1 {
-			fmt.Fprintf(w, "%d machines, %d of them differ in a way that counts or cannot be compared\n", len(results), bad)
+		if len(results) != 1 || unknown > 0 {
+			fmt.Fprintf(w, "%d machines, %d of them would be quarantined%s\n", len(results), bad, leftOut(unknown))
 		}
 	}
 	if bad > 0 {

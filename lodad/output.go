@@ -72,13 +72,14 @@ func plain(s string) string {
 	}, s)
 }
 
-// plainLines is plain for a text of several lines.
+// plainLines is plain for a text of several lines, in which a tab may matter.
 func plainLines(s string) string {
-	lines := strings.Split(s, "\n")
-	for i := range lines {
-		lines[i] = plain(lines[i])
-	}
-	return strings.Join(lines, "\n")
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && r != '\t' && !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, s)
 }
 
 func dash(s string) string {

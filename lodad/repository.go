@@ -15,7 +15,6 @@ import (
 	"github.com/project-loda/loda/loda/gitprofiles"
 	"github.com/project-loda/loda/loda/gitsource"
 	"github.com/project-loda/loda/loda/site"
-	"github.com/project-loda/loda/loda/strictyaml"
 )
 
 // repositoryConfig names the git repository of profiles. What its fields mean is said in configTemplate.
@@ -34,17 +33,18 @@ type repositoryConfig struct {
 	WebhookSecretFile string        `yaml:"webhook_secret_file"`
 }
 
-func (r repositoryConfig) check() error {
+// check returns everything that is wrong.
+func (r repositoryConfig) check() []error {
 	var errs []error
-	if r.URL == "" {
-		if r != (repositoryConfig{}) {
-			errs = append(errs, errors.New("url: missing; name the git repository"))
+	switch source := r.source(); {
+	case r == repositoryConfig{}:
+	case r.URL == "":
+		errs = append(errs, errors.New("url: missing; name the git repository"))
+		if err := source.Ref.Validate(); err != nil {
+			errs = append(errs, err)
 		}
-		return errors.Join(errs...)
-	}
-	source := r.source()
-	if err := source.Validate(); err != nil {
-		errs = append(errs, err)
+	default:
+		errs = append(errs, unjoin(source.Validate())...)
 	}
 	if r.Poll != 0 && r.Poll < time.Second {
 		errs = append(errs, fmt.Errorf("poll: %s is too short; want 1s or more", r.Poll))
@@ -55,7 +55,7 @@ func (r repositoryConfig) check() error {
 			errs = append(errs, fmt.Errorf("%s: %q is not an absolute path", f.key, f.path))
 		}
 	}
-	return errors.Join(errs...)
+	return errs
 }
 
 // source is how the repository is reached.
@@ -102,6 +102,7 @@ type secretsFile struct {
 	mu       sync.Mutex
 	modified time.Time
 	values   map[string]string
+	failed   string // the last message about a file that cannot be read, which may be met many times
 }
 
 // openSecrets reads the file; other people must not be able to.
@@ -125,19 +126,24 @@ func (s *secretsFile) read() error {
 	if err != nil {
 		return fmt.Errorf("secrets: %w", err)
 	}
+	var document map[string]any
+	if err := decodeStrict(text, &document); err != nil {
+		// The parser's message shows the line, which may hold a secret.
+		return fmt.Errorf("secrets: %s is not a YAML mapping of names to texts", s.path)
+	}
 	values := map[string]string{}
-	var document any
-	empty := decodeStrict(text, &document) == nil && document == nil
-	if errs := strictyaml.Decode(s.path, text, &values); len(errs) > 0 && !empty {
-		// The messages may show a secret. A number is no text: 0123 would be another password, 83.
-		return fmt.Errorf("secrets: %s:%d is not NAME: TEXT; want each name once, and quotes around numbers", s.path, errs[0].Line)
-	}
-	for _, name := range slices.Sorted(maps.Keys(values)) {
-		if values[name] == "" {
+	for _, name := range slices.Sorted(maps.Keys(document)) {
+		value, isText := document[name].(string)
+		switch {
+		case document[name] == nil, isText && value == "":
 			return fmt.Errorf("secrets: %s: %s is empty", s.path, name)
+		case !isText:
+			// 0042 is the number 34 to YAML, which opens nothing.
+			return fmt.Errorf("secrets: %s: %s is not a text; put it in quotes", s.path, name)
 		}
+		values[name] = value
 	}
-	s.values, s.modified = values, info.ModTime()
+	s.values, s.modified, s.failed = values, info.ModTime(), ""
 	return nil
 }
 
@@ -147,7 +153,8 @@ func (s *secretsFile) Secret(name string) (string, bool) {
 	defer s.mu.Unlock()
 	if s.path != "" {
 		if info, err := os.Stat(s.path); err != nil || !info.ModTime().Equal(s.modified) {
-			if err := s.read(); err != nil {
+			if err := s.read(); err != nil && err.Error() != s.failed {
+				s.failed = err.Error()
 				s.log.Error("the secrets cannot be read anew, those that were read before stay", "error", err)
 			}
 		}

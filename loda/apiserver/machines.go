@@ -323,6 +323,9 @@ func (s *server) rendering(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
+	if in.Revision != "" && s.Source == nil {
+		return nil, errNoRepository
+	}
 	r, err := s.Installer.Render(ctx, serial, in.Revision)
 	if err != nil {
 		return nil, s.fail(named(err, serial))

@@ -22,6 +22,7 @@ import (
 	"github.com/project-loda/loda/loda/configrepo"
 	"github.com/project-loda/loda/loda/gitsource"
 	"github.com/project-loda/loda/loda/image"
+	"github.com/project-loda/loda/loda/strictyaml"
 	"github.com/project-loda/loda/loda/trust"
 )
 
@@ -208,7 +209,8 @@ func (s *server) fail(err error) error {
 	var conflict *inventory.ConflictError
 	var cells loda.CellErrors
 	var mapped huma.StatusError
-	var rendering *configrepo.RenderError
+	var render *configrepo.RenderError
+	var mistake strictyaml.Error
 	switch {
 	case err == nil:
 		return nil
@@ -223,13 +225,17 @@ func (s *server) fail(err error) error {
 		return huma.Error422UnprocessableEntity("nothing was imported", details...)
 	case errors.As(err, &conflict), errors.Is(err, loda.ErrTransition):
 		return huma.Error409Conflict(err.Error())
-	case errors.Is(err, inventory.ErrNotFound), errors.Is(err, gitsource.ErrNotKept):
+	case errors.Is(err, inventory.ErrNotFound):
 		return huma.Error404NotFound(err.Error())
 	case errors.Is(err, loda.ErrNoProfile), errors.Is(err, image.ErrNotFound), errors.Is(err, image.ErrInvalid),
-		errors.Is(err, loda.ErrArtifact), errors.Is(err, loda.ErrRefused), errors.As(err, &rendering):
+		errors.Is(err, loda.ErrArtifact), errors.Is(err, loda.ErrRefused):
+		return huma.Error422UnprocessableEntity(err.Error())
+	case errors.As(err, &render), errors.As(err, &mistake):
 		return huma.Error422UnprocessableEntity(err.Error())
 	case errors.Is(err, gitsource.ErrNoCommit):
 		return huma.Error503ServiceUnavailable(err.Error())
+	case errors.Is(err, gitsource.ErrNotKept):
+		return huma.Error404NotFound(err.Error())
 	case errors.Is(err, inventory.ErrFull):
 		return huma.NewError(http.StatusInsufficientStorage, err.Error())
 	case errors.Is(err, context.DeadlineExceeded):

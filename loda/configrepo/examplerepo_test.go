@@ -20,6 +20,7 @@ import (
 	"github.com/project-loda/loda/inventory"
 	"github.com/project-loda/loda/loda"
 	"github.com/project-loda/loda/loda/strictyaml"
+	"github.com/project-loda/loda/raid"
 	"github.com/project-loda/loda/scripts/need"
 )
 
@@ -27,7 +28,8 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 const exampleRepo = "../../examples/config-repo"
 
-// exampleSubjects are machines for the example's profiles: what the inventory says of them. Their facts are in testdata.
+// exampleSubjects are machines for the example's profiles: what the inventory says of them. Their facts are in
+// testdata.
 var exampleSubjects = map[string]Subject{
 	"dell-r740": {Site: "fra", Machine: &inventory.Machine{Serial: "7XK4LN3", Name: "db1.fra.example.org", Rack: "R12",
 		MACs: []inventory.MAC{"b0:7b:25:aa:00:10"}, Labels: map[string]string{"asset_tag": "A-1001"}}},
@@ -45,11 +47,8 @@ func renderExample(t *testing.T, name string) *loda.Profile {
 	repo, errs := Load(os.DirFS(exampleRepo))
 	require.Empty(t, errs)
 	repo.Revision = "0123456789abcdef0123456789abcdef01234567"
-	text, err := os.ReadFile("testdata/example/" + name + ".facts.json")
-	require.NoError(t, err)
 	s := exampleSubjects[name]
-	s.Facts, err = hw.Decode(text)
-	require.NoError(t, err)
+	s.Facts = exampleFacts(t, name)
 	p, err := repo.Render(s)
 	require.NoError(t, err)
 	require.Equal(t, name, p.Name)
@@ -199,8 +198,9 @@ func TestTheReadmeShowsWhatIsRead(t *testing.T) {
 	text, err := os.ReadFile(exampleRepo + "/README.md")
 	require.NoError(t, err)
 	blocks := regexp.MustCompile("(?ms)^```yml\n(.*?)^```$").FindAllStringSubmatch(string(text), -1)
-	require.Len(t, blocks, 5)
-	for i, into := range []any{new(profileYAML), new(profileYAML), new(osYAML), new(osYAML), new(map[string]*Variable)} {
+	require.Len(t, blocks, 6)
+	for i, into := range []any{new(profileYAML), new(profileYAML), new(profileYAML), new(osYAML), new(osYAML),
+		new(map[string]*Variable)} {
 		require.Empty(t, strictyaml.Decode("README.md", []byte(blocks[i][1]), into))
 	}
 	for _, kind := range slices.Concat(variableTypes, installers, keys(folders)) {
@@ -214,22 +214,151 @@ func TestTheReadmeShowsWhatIsRead(t *testing.T) {
 	}
 }
 
+func exampleFacts(t *testing.T, name string) *hw.Facts {
+	t.Helper()
+	text, err := os.ReadFile("testdata/example/" + name + ".facts.json")
+	require.NoError(t, err)
+	facts, err := hw.Decode(text)
+	require.NoError(t, err)
+	return facts
+}
+
+// exampleMachines are the machines of a profile that have facts in testdata.
+func exampleMachines(profile string) []string {
+	if profile == "lab" { // `lodad lab up` makes them by turns
+		return []string{"lab", "lab-uefi"}
+	}
+	return []string{profile}
+}
+
 func TestExampleModelsAreThoseOfTheirMachines(t *testing.T) {
 	repo, errs := Load(os.DirFS(exampleRepo))
 	require.Empty(t, errs)
-	models := 0
 	for _, p := range repo.Profiles() {
-		if p.Model == nil {
+		require.NotNil(t, p.Model, p.Name)
+		for _, machine := range exampleMachines(p.Name) {
+			facts := exampleFacts(t, machine)
+			require.Empty(t, p.Model.Compare(facts), machine)
+			for _, other := range repo.Profiles() {
+				if other.Name != p.Name {
+					require.NotEmpty(t, other.Model.Compare(facts), "%s by the model of %s", machine, other.Name)
+				}
+			}
+		}
+	}
+}
+
+// without returns copies of the facts that lack one part each, by a name for the part. A model that does not look at a
+// kind of part has none of that kind.
+func without(f *hw.Facts, m *hw.Model) map[string]*hw.Facts {
+	all := map[string]*hw.Facts{}
+	lack := func(format string, name any, change func(*hw.Facts)) {
+		lacking := *f
+		change(&lacking)
+		all[fmt.Sprintf(format, name)] = &lacking
+	}
+	for i, d := range f.Memory.DIMMs {
+		if !d.Empty {
+			lack("DIMM %s", d.Slot, func(f *hw.Facts) {
+				f.Memory.DIMMs = slices.Clone(f.Memory.DIMMs)
+				f.Memory.DIMMs[i] = hw.DIMM{Slot: d.Slot, Bank: d.Bank, Empty: true}
+			})
+		}
+	}
+	for i, c := range f.CPUs {
+		lack("CPU %s", c.Socket, func(f *hw.Facts) {
+			f.CPUs = slices.Clone(f.CPUs)
+			f.CPUs[i] = hw.CPU{Socket: c.Socket, Empty: true}
+		})
+	}
+	for i, d := range f.Disks {
+		if d.Kind == hw.PhysicalDisk {
+			lack("disk %s", d.Name, func(f *hw.Facts) { f.Disks = slices.Delete(slices.Clone(f.Disks), i, i+1) })
+		}
+	}
+	for i, n := range f.NICs {
+		lack("NIC %s", n.Name, func(f *hw.Facts) { f.NICs = slices.Delete(slices.Clone(f.NICs), i, i+1) })
+	}
+	for i, c := range f.Controllers {
+		lack("controller %s", c.Address, func(f *hw.Facts) {
+			f.Controllers = slices.Delete(slices.Clone(f.Controllers), i, i+1)
+		})
+	}
+	if m.PSUs != nil {
+		for i := range f.PSUs {
+			lack("PSU %d", i, func(f *hw.Facts) { f.PSUs = slices.Delete(slices.Clone(f.PSUs), i, i+1) })
+		}
+	}
+	return all
+}
+
+func TestExampleMachinesThatLackAnyPartAreNotInstalled(t *testing.T) {
+	repo, errs := Load(os.DirFS(exampleRepo))
+	require.Empty(t, errs)
+	for _, p := range repo.Profiles() {
+		for _, machine := range exampleMachines(p.Name) {
+			lacking := without(exampleFacts(t, machine), p.Model)
+			require.Greater(t, len(lacking), 5, machine)
+			for part, facts := range lacking {
+				differences := p.Model.Compare(facts)
+				require.Len(t, differences, 1, "%s without %s: %v", machine, part, differences)
+				require.Equal(t, hw.Fail, differences[0].Severity, "%s without %s: %s", machine, part, differences[0])
+				require.Contains(t, differences[0].Text, "got no", "%s without %s", machine, part)
+			}
+		}
+	}
+}
+
+// What the machines' facts show is what the layouts make: the boot volume is the disk that the rule chooses.
+func TestExampleLayoutsMakeTheDiskThatTheRuleChooses(t *testing.T) {
+	repo, errs := Load(os.DirFS(exampleRepo))
+	require.Empty(t, errs)
+	layouts := map[string]bool{}
+	for _, p := range repo.Profiles() {
+		facts := exampleFacts(t, p.Name)
+		root, err := p.Disk.Choose(facts.Disks)
+		require.NoError(t, err, p.Name)
+		if p.RAID == nil {
 			continue
 		}
-		models++
-		text, err := os.ReadFile("testdata/example/" + p.Name + ".facts.json")
-		require.NoError(t, err)
-		facts, err := hw.Decode(text)
-		require.NoError(t, err)
-		require.Empty(t, p.Model.Compare(facts), p.Name)
-		facts.Memory.DIMMs[3] = hw.DIMM{Slot: facts.Memory.DIMMs[3].Slot, Empty: true}
-		require.NotEmpty(t, p.Model.Compare(facts), "%s without one of its modules", p.Name)
+		layouts[p.Name] = true
+		cards := 0
+		for _, c := range facts.Controllers {
+			if r, ok := raid.Recognize(c); ok && r.Kind == raid.RAID {
+				cards++
+			}
+		}
+		require.Len(t, p.RAID.Controllers, 1, p.Name)
+		layout := p.RAID.Controllers[0]
+		if layout.Controller.MD {
+			require.Zero(t, cards, p.Name)
+			require.Len(t, layout.Volumes, 1, p.Name)
+			require.False(t, fits(layout.Volumes[0].Disks, root), "%s: the layout takes %s", p.Name, root.Name)
+			n := 0
+			for i := range facts.Disks {
+				if fits(layout.Volumes[0].Disks, &facts.Disks[i]) {
+					n++
+				}
+			}
+			require.Equal(t, layout.Volumes[0].Disks.Count, n, p.Name)
+			continue
+		}
+		require.Equal(t, 1, cards, p.Name)
+		require.Equal(t, hw.RAIDVolume, root.Kind, p.Name)
+		require.Len(t, facts.Disks, len(layout.Volumes), p.Name)
+		boot := slices.IndexFunc(layout.Volumes, func(v raid.Volume) bool { return v.Boot })
+		require.Same(t, &facts.Disks[boot], root, p.Name)
+		size := float64(layout.Volumes[boot].Size)
+		if layout.Volumes[boot].Size == raid.Max { // of a mirror: one disk
+			require.Equal(t, raid.Level1, layout.Volumes[boot].Level, p.Name)
+			size = float64(layout.Volumes[boot].Disks.Size.Max)
+		}
+		require.InEpsilon(t, size, float64(root.Bytes), 0.03, p.Name)
 	}
-	require.Positive(t, models)
+	require.Equal(t, map[string]bool{"dell-r740": true, "hpe-dl380": true, "whitebox-storage": true}, layouts)
+}
+
+// fits says whether a disk meets the conditions of a choice by medium and size.
+func fits(c raid.DiskChoice, d *hw.Disk) bool {
+	return d.Medium == c.Medium && hw.Size(d.Bytes) >= c.Size.Min && hw.Size(d.Bytes) <= c.Size.Max
 }

@@ -376,7 +376,8 @@ func (s *Source) Tree(commit string) (fs.FS, error) {
 		return nil, s.noCommit()
 	}
 	if !plumbing.IsHash(commit) {
-		return nil, fmt.Errorf("config repository %s: %q is not a full commit number, and %w", s.cfg.URL, oneLine(commit, 80), ErrNotKept)
+		return nil, fmt.Errorf("config repository %s: %q is no full commit number of 40 hexadecimal digits, and so %w", s.cfg.URL,
+			oneLine(commit, 80), ErrNotKept)
 	}
 	h := plumbing.NewHash(commit)
 	if !s.roots()[h] {

@@ -23,7 +23,7 @@ import (
 //
 //   - GitHub: X-Hub-Signature-256, HMAC-SHA256 of the body.
 //   - Gitea, Forgejo, Gogs: X-Gitea-Signature, X-Forgejo-Signature, X-Gogs-Signature, the same in another spelling.
-//   - GitLab: X-Gitlab-Token, the secret itself; or, with a signing token (GitLab 19), webhook-signature over
+//   - GitLab: X-Gitlab-Token, the secret itself; or, with a signing token (where a GitLab has those), webhook-signature over
 //     webhook-id, webhook-timestamp and the body, not older than 5 minutes. The signing token, which begins with
 //     `whsec_`, is then the secret.
 //
@@ -87,7 +87,9 @@ func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		err = errors.New("the webhook's secret is empty")
 	}
 	if err != nil {
-		h.log().Error("A webhook cannot be checked", "peer", r.RemoteAddr, "error", err)
+		if missed, due := h.due(); due {
+			h.log().Error("A webhook cannot be checked", "peer", r.RemoteAddr, "error", err, "not_logged_before", missed)
+		}
 		http.Error(w, "this server has no secret for webhooks", http.StatusServiceUnavailable)
 		return
 	}
@@ -149,19 +151,23 @@ func (h *Webhook) log() *slog.Logger {
 	return h.Logger
 }
 
-// refuse logs at most one refusal a second, so that nobody can fill the log.
-func (h *Webhook) refuse(w http.ResponseWriter, r *http.Request, why string) {
+// due says that a request that was not believed may be logged: one a second, so that nobody can fill the log. missed is
+// how many were not.
+func (h *Webhook) due() (missed int, due bool) {
 	now := h.now()
 	h.mu.Lock()
-	quiet := now.Sub(h.logged) < time.Second && !now.Before(h.logged)
-	missed := h.silent
-	if quiet {
+	defer h.mu.Unlock()
+	if now.Sub(h.logged) < time.Second && !now.Before(h.logged) {
 		h.silent++
-	} else {
-		h.logged, h.silent = now, 0
+		return 0, false
 	}
-	h.mu.Unlock()
-	if !quiet {
+	missed = h.silent
+	h.logged, h.silent = now, 0
+	return missed, true
+}
+
+func (h *Webhook) refuse(w http.ResponseWriter, r *http.Request, why string) {
+	if missed, due := h.due(); due {
 		h.log().Warn("A webhook was refused: it came "+why, "peer", r.RemoteAddr, "not_logged_before", missed)
 	}
 	http.Error(w, "refused: it came "+why, http.StatusUnauthorized)

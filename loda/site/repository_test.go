@@ -293,41 +293,65 @@ func TestAMachineThatNoProfileMatchesStandsInQuarantineUntilOneDoes(t *testing.T
 	require.Equal(t, inventory.Installing, r.state())
 }
 
-func TestWhatIsMissingForAnInstallationIsSaidToWhoAsksForIt(t *testing.T) {
-	o := newOrigin(t, installerRepo)
+func TestWhatARepositoryLacksIsSaidToTheOperator(t *testing.T) {
+	o := newOrigin(t, debianRepo)
+	c := configure(t, furnish(t), memory.New())
+	source, err := gitsource.Open(gitsource.Config{URL: o.Dir + "-nowhere", Dir: c.Dir.Repository(), Check: gitprofiles.Check,
+		Poll: time.Hour, Logger: slog.New(slog.NewTextHandler(&o.log, nil))})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, source.Close()) })
+	c.Profiles, c.Repository = nil, gitprofiles.New(source, "default")
+	r := start(t, c)
+	client := r.client()
+	_, err = client.Import(t.Context(), strings.NewReader("serial\nSN-0001\n"), false, true)
+	require.ErrorContains(t, err, "no commit of the config repository is in use yet")
+	var problem *api.Problem
+	require.ErrorAs(t, err, &problem)
+	require.Equal(t, http.StatusServiceUnavailable, problem.Status)
+}
+
+func TestARenderingNamesWhatIsWrongWithIt(t *testing.T) {
+	files := map[string]string{"vars/all.yaml": "room: {type: string, description: where the rack stands}\n",
+		"profiles/lab.yaml":  "match: {product: Lab*}\nos: debian\nsteps:\n- {name: hello, script: scripts/hello.sh, timeout: 1m, env: {ROOM: '{{ .vars.room }}'}}\n",
+		"sites/default.yaml": "description: the test\nvars: {room: '1'}\n"}
+	for name, text := range debianRepo {
+		if _, ok := files[name]; !ok {
+			files[name] = text
+		}
+	}
+	o := newOrigin(t, files)
 	c := configure(t, furnish(t), memory.New())
 	o.follow(&c)
 	r := start(t, c)
 	client := r.client()
+	_, err := client.Import(t.Context(), strings.NewReader("serial,labels\nSN-0001,room=\x1b\n"), false, false)
+	require.Error(t, err)
 	r.load("serial\nSN-0001\n")
-	_, err := r.Installer().Cancel(t.Context(), serial, "", "test")
+	_, err = client.Render(t.Context(), "SN-0001", "")
+	require.ErrorContains(t, err, "its hardware is not known yet")
+	m := &machine{serial: serial, mac: mac, agent: r.agent(r.Authority().Pool())}
+	exchange(t, m.agent, r.netboot(serial, mac))
+	require.NoError(t, m.agent.Result(t.Context(), next(t, m.agent, agentapi.ActionDetect).ID, m.facts(t, "Lab Server")))
+	rendering, err := client.Render(t.Context(), "SN-0001", "")
 	require.NoError(t, err)
-	_, err = client.Install(t.Context(), string(serial), api.InstallRequest{Profile: "lab"})
-	require.ErrorContains(t, err, "artifact d-i/linux: it is not there; put it into "+c.Dir.Artifacts())
-	_, err = client.Import(t.Context(), strings.NewReader("serial,profile\nSN-0002,lab\n"), true, true)
-	require.ErrorContains(t, err, "it is not there; put it into")
-
-	m := &machine{serial: serial}
-	_, err = c.Store.UpdateMachine(t.Context(), serial, func(record *inventory.Machine) error {
-		record.Facts = m.facts(t, "Lab Server").Data
-		record.Rack = "a\u0001b"
-		return nil
-	})
-	require.NoError(t, err)
-	_, err = client.Render(t.Context(), string(serial), "")
-	require.ErrorContains(t, err, "machine.rack contains control characters")
-	for _, revision := range []string{"abc", strings.Repeat("a", 40)} {
-		_, err = client.Render(t.Context(), string(serial), revision)
-		require.ErrorContains(t, err, "not in the local copy of the config repository")
-	}
+	require.Equal(t, "lab", rendering.Profile)
+	_, err = client.Render(t.Context(), "SN-0001", strings.Repeat("0", 40))
+	require.ErrorContains(t, err, "not in the local copy")
+	require.True(t, api.IsNotFound(err))
+	_, err = client.Render(t.Context(), "SN-0002", "")
+	require.True(t, api.IsNotFound(err))
 }
 
-func TestASiteWithoutACommitSaysWhy(t *testing.T) {
-	o := newOrigin(t, map[string]string{"profiles/lab.yaml": "nonsense: 1\n"})
+func TestAnArtifactThatIsMissingIsSaidToWhoAsksForTheInstallation(t *testing.T) {
+	o := newOrigin(t, installerRepo)
 	c := configure(t, furnish(t), memory.New())
 	o.follow(&c)
 	r := start(t, c)
-	_, err := r.client().Import(t.Context(), strings.NewReader("serial\nSN-0001\n"), false, true)
-	require.ErrorContains(t, err, "no commit of the config repository is in use yet")
-	require.ErrorContains(t, err, "nonsense")
+	r.load("serial\nSN-0001\n")
+	_, err := r.Installer().Cancel(t.Context(), serial, "", "test")
+	require.NoError(t, err)
+	_, err = r.client().Install(t.Context(), string(serial), api.InstallRequest{Profile: "lab"})
+	require.ErrorContains(t, err, "artifact d-i/linux: it is not there; put it into "+c.Dir.Artifacts())
+	_, err = r.client().Import(t.Context(), strings.NewReader("serial,profile\nSN-0002,lab\n"), true, true)
+	require.ErrorContains(t, err, "it is not there; put it into")
 }
