@@ -46,7 +46,7 @@ func (in *Installer) OpenSession(ctx context.Context, req agentapi.SessionReques
 		token := plan.token(req.Token)
 		refusal = refuseToken(inst, token, req, now)
 		if refusal != "" {
-			return []inventory.Event{event(inst, inventory.KindAlarm, now, nil, "boot token from %s refused: %s", from, refusal)}, nil
+			return refused(inst, plan, now, "boot token from %s refused: %s", from, refusal), nil
 		}
 		token.UsedAt, token.NonceHash = now, trust.Hash(req.Nonce)
 		// The others were for the same boot (iPXE repeats a request whose answer was lost) or for one that is over, and
@@ -560,7 +560,7 @@ func (in *Installer) FirstBoot(ctx context.Context, report agentapi.Installed, f
 		now := in.now()
 		if !trust.Matches(report.Secret, plan.FirstBootHash) {
 			refusal = "its secret is not that of the system on disk"
-			return []inventory.Event{event(inst, inventory.KindAlarm, now, nil, "first boot from %s refused: %s", from, refusal)}, nil
+			return refused(inst, plan, now, "first boot from %s refused: %s", from, refusal), nil
 		}
 		if inst.State == inventory.Installed {
 			return nil, nil

@@ -83,6 +83,10 @@ func (in *Installer) Boot(ctx context.Context, s Sighting) (Decision, error) {
 	if err != nil {
 		return Decision{}, err
 	}
+	swapped, err := in.installerSwapped(ctx, inst)
+	if err != nil {
+		return Decision{}, err
+	}
 	token := trust.NewSecret(inst.ID)
 	var decision Decision
 	_, err = in.update(ctx, inst.ID, func(inst *inventory.Installation, plan *Plan) ([]inventory.Event, error) {
@@ -92,6 +96,10 @@ func (in *Installer) Boot(ctx context.Context, s Sighting) (Decision, error) {
 		var err error
 		switch {
 		case inst.State == inventory.Installing && plan.Installer != nil && plan.Installer.Armed:
+			if swapped != nil {
+				decision = Decision{Message: "the installer cannot be started: " + oneLine(swapped)}
+				return in.breakInstaller(inst, plan, oneLine(swapped), now)
+			}
 			decision, events, err = in.bootInstaller(inst, plan, s, now)
 			return append(strangers(inst, plan, s, now), events...), err
 		case inst.State == inventory.Quarantined && repinned != nil && plan.Quarantine != ForIdentity:

@@ -73,6 +73,17 @@ func (in *Installer) bootInstaller(inst *inventory.Installation, plan *Plan, s S
 		plan.Profile.Name, s.Firmware, s.Remote)}, nil
 }
 
+// installerSwapped says what is wrong with the files of the installer that a machine is about to boot: they were right when
+// the machine was compared, and somebody may have replaced them since.
+func (in *Installer) installerSwapped(ctx context.Context, inst *inventory.Installation) (wrong, err error) {
+	plan, err := planOf(inst)
+	if err != nil || plan.Installer == nil || !plan.Installer.Armed || plan.Profile.Installer == nil {
+		return nil, err
+	}
+	_, wrong = in.imageOf(ctx, &plan.Profile)
+	return wrong, nil
+}
+
 // bootValues are the late values of one boot. secrets may be nil.
 func bootValues(base Base, token, mac string, secrets Secrets) func(Late) (string, bool) {
 	return func(l Late) (string, bool) {
@@ -111,7 +122,7 @@ func (in *Installer) Answer(ctx context.Context, token, name, from string, base 
 			refusal = fmt.Sprintf("%s was fetched before, at %s", name, plan.Installer.Fetched[name].UTC().Format(time.RFC3339))
 		}
 		if refusal != "" {
-			return []inventory.Event{event(inst, inventory.KindAlarm, now, nil, "answer file asked for from %s, refused: %s", from, refusal)}, nil
+			return refused(inst, plan, now, "answer file asked for from %s, refused: %s", from, refusal), nil
 		}
 		answer, ok := plan.Profile.Installer.Answers[name]
 		if !ok {
@@ -239,7 +250,7 @@ func (in *Installer) ReportInstaller(ctx context.Context, token string, report I
 		}
 		var events []inventory.Event
 		if events, refusal = plan.claimInstaller(inst, token, peer, now); refusal != "" {
-			return []inventory.Event{event(inst, inventory.KindAlarm, now, nil, "installer's report from %s refused: %s", from, refusal)}, nil
+			return refused(inst, plan, now, "installer's report from %s refused: %s", from, refusal), nil
 		}
 		heard := report
 		heard.Text = in.hide(plan, token, report.Text)

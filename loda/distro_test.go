@@ -344,6 +344,35 @@ func TestAnInstallerWhoseFilesAreOthersIsNotBooted(t *testing.T) {
 	require.Equal(t, "profile Lab: artifact linux: its sha256 is another", b.requireState(inventory.Failed))
 }
 
+func TestAnInstallerWhoseFilesWereReplacedSinceIsNotBooted(t *testing.T) {
+	b, s := newShelfBench(t)
+	s.push("c1", map[string]loda.Profile{"Lab": installerProfile})
+	b.load("serial\nSN-0001\n", true)
+	b.untilInstaller()
+	b.vault["initrd.gz"] = "ffff"
+	d := b.boot("sn-0001", mac)
+	require.Empty(t, d.Kernel)
+	require.False(t, d.BootOS)
+	require.Contains(t, b.requireState(inventory.Failed), "artifact initrd.gz: its sha256 is another")
+}
+
+func TestRefusalsFillNoDatabase(t *testing.T) {
+	b, s := newShelfBench(t)
+	s.push("c1", map[string]loda.Profile{"Lab": installerProfile})
+	b.load("serial\nSN-0001\n", true)
+	token := b.untilInstaller()
+	for range 250 {
+		_, err := b.answer(token+"x", "preseed.cfg", "10.77.0.66")
+		require.ErrorIs(t, err, loda.ErrRefused)
+		require.ErrorIs(t, b.report(token+"x", loda.ReportDone, "", "10.77.0.66"), loda.ErrRefused)
+	}
+	alarms := b.alarms(inventory.EventFilter{Serial: serial})
+	require.Len(t, alarms, 100)
+	require.Contains(t, alarms[99], "this is number 100, further ones stand in the server's log only")
+	_, err := b.answer(token, "preseed.cfg", home)
+	require.NoError(t, err, "who has the token is not kept out by others")
+}
+
 func TestASecretThatTheSiteLacksFailsTheInstallation(t *testing.T) {
 	b, s := newShelfBench(t)
 	s.push("c1", map[string]loda.Profile{"Lab": installerProfile})

@@ -51,10 +51,29 @@ type Plan struct {
 	Disk *agentapi.DiskIdentity `json:"disk,omitempty"`
 	// FirstBootHash is of the secret that the last seed carried.
 	FirstBootHash string `json:"first_boot_hash,omitempty"`
+	// Refused counts what was refused to whoever came with a wrong token; see maxRefused.
+	Refused int `json:"refused,omitempty"`
 	// Again counts the attempts that began by themselves since a person last asked for one.
 	Again int `json:"again,omitempty"`
 	// FirstBoot is what the installed system reported.
 	FirstBoot *agentapi.Installed `json:"first_boot,omitempty"`
+}
+
+// maxRefused is how many refusals of an installation are remembered. Nobody who is refused has to prove anything, so
+// that anybody on the provisioning network could fill the database.
+const maxRefused = 100
+
+// refused is the alarm for something that was refused.
+func refused(inst *inventory.Installation, plan *Plan, now time.Time, format string, args ...any) []inventory.Event {
+	plan.Refused++
+	switch {
+	case plan.Refused > maxRefused:
+		return nil
+	case plan.Refused == maxRefused:
+		format += "; this is number %d, further ones stand in the server's log only"
+		args = append(args, maxRefused)
+	}
+	return []inventory.Event{event(inst, inventory.KindAlarm, now, nil, format, args...)}
 }
 
 // Quarantine says what a quarantined machine is suspected of, and so what frees it.

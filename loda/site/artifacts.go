@@ -54,18 +54,18 @@ func (a *artifacts) digest(name string) (string, error) {
 		return "", err
 	}
 	defer root.Close()
+	info, err := root.Stat(path.Clean(name))
+	if err != nil {
+		return "", err
+	}
+	if !info.Mode().IsRegular() { // opening a pipe would wait for somebody who writes to it
+		return "", errors.New("it is not a regular file")
+	}
 	f, err := root.Open(path.Clean(name))
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return "", err
-	}
-	if !info.Mode().IsRegular() {
-		return "", errors.New("it is not a regular file")
-	}
 	// One at a time: those who wait find the answer.
 	a.mu.Lock()
 	defer a.mu.Unlock()
