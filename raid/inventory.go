@@ -208,7 +208,9 @@ type DiskIdentity struct {
 }
 
 // Known reports whether there is anything to recognise the drive by.
-func (i DiskIdentity) Known() bool { return strings.TrimSpace(i.Serial) != "" || strings.TrimSpace(i.WWN) != "" }
+func (i DiskIdentity) Known() bool {
+	return strings.TrimSpace(i.Serial) != "" || strings.TrimSpace(i.WWN) != ""
+}
 
 // Word is a word of a tool, and what it means. Raw is kept, so that a word that nobody here has seen is told as it is.
 type Word[T ~string] struct {
