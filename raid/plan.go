@@ -263,7 +263,7 @@ func ref(d *PhysicalDisk) DiskRef {
 }
 
 func refVolume(inv *Inventory, v *VirtualDisk) VolumeRef {
-	r := VolumeRef{ID: v.ID, WWN: v.WWN, Name: v.Name}
+	r := VolumeRef{ID: v.ID, WWN: v.WWN, Name: v.Name, Level: v.Level.Is, Bytes: v.Bytes}
 	for _, m := range memberRefs(inv, v) {
 		r.Members = append(r.Members, m.DiskIdentity)
 	}

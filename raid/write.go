@@ -179,6 +179,11 @@ func (p *planner) check(i int, a *assignment) {
 	if parts <= 0 {
 		return // said above
 	}
+	for _, d := range disks { // of a volume beside that is there
+		if disk := &p.inv.Disks[d]; p.anchor(p.base(i)) >= 0 && disk.State.Is != DiskOnline && p.inv.Controller.ID != MD {
+			p.problem(at+".disks", "%s, which it is to share, is %s", ref(disk), disk.State)
+		}
+	}
 	all := p.smallest(disks)
 	room, beside := all, 0
 	share := func(bytes int64, level Level, spans int) {
