@@ -53,7 +53,7 @@ func (j *Joined) Probe(ctx context.Context) ([]Controller, error) {
 	j.mu.Lock()
 	j.owner = owner
 	j.mu.Unlock()
-	slices.SortFunc(all, func(a, b Controller) int { return compareNatural(string(a.ID), string(b.ID)) })
+	slices.SortFunc(all, func(a, b Controller) int { return CompareLocations(string(a.ID), string(b.ID)) })
 	return all, errors.Join(errs...)
 }
 

@@ -222,7 +222,7 @@ func (p *planner) keep() {
 			}
 			return 1
 		}
-		return compareNatural(string(va.ID), string(vb.ID))
+		return CompareLocations(string(va.ID), string(vb.ID))
 	})
 	demands := make([]demand, len(p.want.Volumes))
 	for i := range p.want.Volumes {

@@ -87,8 +87,8 @@ type NewVolume struct {
 	Strip      hw.Size        `json:"strip,omitempty"`
 	Policies   Policies       `json:"policies,omitzero"`
 	Initialize Initialization `json:"initialize,omitempty"`
-	// Boot: the machine will start from it. Firmware is told by a step of its own; this is for drivers whose volumes are
-	// made in another way then.
+	// Boot: the firmware is going to start from it. Controllers are told afterwards ([StepBoot]); the kernel's RAID has to
+	// know beforehand, since it decides where on the drives it keeps its own records.
 	Boot bool `json:"boot,omitempty"`
 }
 

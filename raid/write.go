@@ -78,7 +78,7 @@ func (p *planner) byPlace() []int {
 		order[i] = i
 	}
 	slices.SortStableFunc(order, func(a, b int) int {
-		return compareNatural(string(p.inv.Volumes[a].ID), string(p.inv.Volumes[b].ID))
+		return CompareLocations(string(p.inv.Volumes[a].ID), string(p.inv.Volumes[b].ID))
 	})
 	return order
 }
