@@ -163,6 +163,22 @@ func (p *planner) assign() *assignment {
 			a.volumes[i] = a.volumes[b]
 		}
 	}
+	for i := range p.want.Volumes {
+		w := &p.want.Volumes[i]
+		if e := p.kept[i]; e >= 0 && w.Disks.All {
+			more, have := 0, p.memberIndexes(&p.inv.Volumes[e])
+			for k, d := range order {
+				disk := &p.inv.Disks[d]
+				if owner[k] < 0 && disk.State.Is == DiskReady && len(against(disk, w.Disks)) == 0 && p.class(d) == p.class(have[0]) {
+					more++
+				}
+			}
+			if more > 0 {
+				p.note("%d more drives are there for %s, which takes all; it stays on those that it has", more,
+					refVolume(p.inv, &p.inv.Volumes[e]))
+			}
+		}
+	}
 	p.spareSizes(a)
 	// Spares that nothing wants any more.
 	for d := range p.inv.Disks {
@@ -507,7 +523,7 @@ func (p *planner) shortage(order []int, seekers []*seeker, owner []int, usable [
 		}
 		problem := Problem{Path: p.at + s.path, Controller: p.inv.Controller.ID,
 			Text: fmt.Sprintf("%s wants %s, and %d of %d are to be had", s.what, s.choice, got[g], s.need)}
-		if s.class != nil && s.class.medium != "" && s.choice.Medium == "" {
+		if len(s.classes) > 1 && s.class != nil && s.class.medium != "" && s.choice.Medium == "" {
 			problem.Text += fmt.Sprintf(" of medium %s (drives of several media cannot be in one volume here)", s.class.medium)
 		}
 		for d := range p.inv.Disks {
