@@ -440,7 +440,7 @@ func (p *planner) solve(order []int, seekers []*seeker) ([]int, bool) {
 		}
 	}
 	attempts := 0
-	try := func() ([]int, bool) {
+	try := func() (*matching, bool) {
 		attempts++
 		demands := make([]demand, len(seekers))
 		for g, s := range seekers {
@@ -450,11 +450,11 @@ func (p *planner) solve(order []int, seekers []*seeker) ([]int, bool) {
 			}
 			demands[g] = demand{s.need, fits}
 		}
-		return match(len(order), demands)
+		return serve(len(order), demands)
 	}
-	owner, ok := try() // with all classes left open: without a solution there is none at all
-	if !ok || len(open) == 0 {
-		return owner, ok
+	found, ok := try() // with all classes left open: without a solution there is none at all
+	if !ok {
+		return found.owner, false
 	}
 	var dig func(n int) bool
 	dig = func(n int) bool {
@@ -463,21 +463,22 @@ func (p *planner) solve(order []int, seekers []*seeker) ([]int, bool) {
 				break
 			}
 			open[n].class = &open[n].classes[i]
-			if owner, ok = try(); ok && (n+1 == len(open) || dig(n+1)) {
+			if found, ok = try(); ok && (n+1 == len(open) || dig(n+1)) {
 				return true
 			}
 		}
 		open[n].class = nil
 		return false
 	}
-	if dig(0) {
-		return owner, true
+	if len(open) == 0 || dig(0) {
+		found.refine()
+		return found.owner, true
 	}
 	for _, s := range open {
 		s.class = &s.classes[0]
 	}
-	owner, _ = try() // for the message
-	return owner, false
+	found, _ = try() // for the message
+	return found.owner, false
 }
 
 // allowed reports whether a drive has the class that its volume, or the volumes of a spare, were given; without a

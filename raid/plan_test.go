@@ -1,8 +1,10 @@
 package raid
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -458,7 +460,7 @@ func fleet(t testing.TB, controllers int) ([]*Inventory, *Layout) {
 	return all, layoutOf(t, `{"controllers":[`+strings.Join(parts, ",")+`]}`)
 }
 
-func TestEightControllersOf240DrivesEach(t *testing.T) {
+func TestOneControllerHas240Drives(t *testing.T) {
 	inv := card("0000:18:00.0", drives(0, 240, hw.HDD, 4e12)...)
 	var volumes []string
 	for i := range 24 {
@@ -477,16 +479,161 @@ func BenchmarkPlan(b *testing.B) {
 	}
 }
 
-func BenchmarkPlanForOneControllerWith240Drives(b *testing.B) {
-	inv := card("0000:18:00.0", slices.Concat(drives(0, 120, hw.HDD, 4e12), drives(120, 120, hw.SSD, 960e9))...)
-	var volumes []string
-	for i := range 24 {
-		volumes = append(volumes, fmt.Sprintf(`{"name":"v%d","level":6,"disks":{"count":9}}`, i))
+func BenchmarkPlanForEightControllersOf240DrivesEach(b *testing.B) {
+	var all []*Inventory
+	var parts []string
+	for c := range 8 {
+		all = append(all, card(ControllerID(fmt.Sprintf("0000:%02x:00.0", 0x18+c)),
+			slices.Concat(drives(0, 120, hw.HDD, 4e12), drives(120, 120, hw.SSD, 960e9))...))
+		var volumes []string
+		for i := range 24 {
+			volumes = append(volumes, fmt.Sprintf(`{"name":"v%d-%d","level":6,"disks":{"count":9}}`, c, i))
+		}
+		parts = append(parts, fmt.Sprintf(`{"controller":"index %d","volumes":[%s],"rest":"jbod"}`, c, strings.Join(volumes, ",")))
 	}
-	l := one(b, `"volumes":[`+strings.Join(volumes, ",")+`],"rest":"jbod"`)
+	l := layoutOf(b, `{"controllers":[`+strings.Join(parts, ",")+`]}`)
 	for b.Loop() {
-		if _, err := NewPlan([]*Inventory{inv}, l); err != nil {
+		if _, err := NewPlan(all, l); err != nil {
 			b.Fatal(err)
 		}
 	}
+}
+
+// dice makes choices of the bytes of a fuzzer.
+type dice []byte
+
+func (d *dice) n(n int) int {
+	if len(*d) == 0 {
+		return 0
+	}
+	b := (*d)[0]
+	*d = (*d)[1:]
+	return int(b) % n
+}
+
+func pick[T any](d *dice, from ...T) T { return from[d.n(len(from))] }
+
+// machine is a controller as no honest driver tells it: states, members and numbers need not go together.
+func (d *dice) machine() *Inventory {
+	inv := card(pick(d, ControllerID("0000:18:00.0"), "0000:18:00.0", MD))
+	caps := &inv.Controller.Capabilities
+	inv.Controller.Mode = pick(d, ModeRAID, ModeRAID, ModeRAID, ModeHBA, "")
+	inv.Controller.PendingMode = pick(d, "", "", ModeHBA, ModeRAID)
+	caps.Names, caps.JBOD, caps.MixedMedia, caps.PartialVolumes = d.n(3) > 0, d.n(4) > 0, d.n(3) == 0, d.n(4) > 0
+	caps.MaxVolumes, caps.ClearForeign = pick(d, 64, 2, 0), d.n(3) > 0
+	if d.n(8) == 0 {
+		inv.Controller.PreservedCache = []string{"7"}
+	}
+	for i := range d.n(12) {
+		disk := drives(i, 1, pick(d, hw.SSD, hw.HDD, ""), pick[int64](d, 480e9, 4e12, 0, -1))[0]
+		disk.State.Is = pick(d, DiskReady, DiskReady, DiskReady, DiskOnline, DiskJBOD, DiskSpare, DiskFailed, DiskRebuilding, DiskBad, "")
+		disk.Foreign, disk.Locked, disk.LogicalSector = d.n(8) == 0, d.n(16) == 0, pick(d, 512, 512, 4096)
+		switch d.n(12) {
+		case 0:
+			disk.Serial, disk.WWN = "", ""
+		case 1:
+			disk.Serial = "S0"
+		case 2:
+			disk.ID = "252:0"
+		case 3:
+			disk.SpareFor = []VolumeID{pick(d, VolumeID("0"), "1", "x")}
+		}
+		inv.Disks = append(inv.Disks, disk)
+	}
+	for i := range d.n(4) {
+		v := VirtualDisk{ID: pick(d, VolumeID(fmt.Sprint(i)), "0"), WWN: pick(d, fmt.Sprintf("naa.%d", i), "", "naa.0"),
+			Name: pick(d, "a", "b", "c", ""), Level: LevelState{Is: pick(d, Level0, Level1, Level5, Level10, Level60, "")},
+			Spans: pick(d, 0, 0, 2, 7), Bytes: pick[int64](d, 100e9, 480e9, 380e9, 0), Missing: pick(d, 0, 0, 0, 1),
+			State: VolumeState{Is: pick(d, VolumeOptimal, VolumeOptimal, VolumeDegraded, VolumeFailed, "")}}
+		for range d.n(5) {
+			v.Members = append(v.Members, DiskID(fmt.Sprintf("252:%d", d.n(13))))
+		}
+		inv.Volumes = append(inv.Volumes, v)
+	}
+	if d.n(6) == 0 {
+		inv.Foreign = []Foreign{{Disks: []DiskID{"252:1", "x"}, Incomplete: d.n(2) == 0}}
+	}
+	return inv
+}
+
+// layout is one that is valid.
+func (d *dice) layout() *Layout {
+	c := ControllerLayout{Unlisted: pick(d, UnlistedKeep, UnlistedRemove), Rest: pick(d, RestLeave, RestJBOD),
+		Mode: pick(d, "", "", "", ModeRAID, ModeHBA)}
+	choice := func() DiskChoice {
+		c := DiskChoice{Medium: pick(d, "", "", hw.SSD, hw.HDD), Size: pick(d, SizeRange{}, SizeRange{}, SizeRange{Min: 1e12})}
+		switch d.n(5) {
+		case 0:
+			c.All = true
+		case 1:
+			c.Slots = []string{fmt.Sprintf("252:%d", d.n(12))}
+		default:
+			c.Count = 1 + d.n(4)
+		}
+		return c
+	}
+	for _, name := range []string{"a", "b", "c"}[:d.n(4)] {
+		v := Volume{Name: name, Level: pick(d, Level0, Level1, Level5, Level10, Level60), Disks: choice(), Spans: pick(d, 0, 0, 0, 2),
+			Size: pick(d, Max, Max, VolumeSize(100e9)), Boot: name == "a", Write: pick(d, "", WriteBack)}
+		if name != "a" && d.n(3) == 0 {
+			v.Disks = DiskChoice{SameAs: "a"}
+		}
+		c.Volumes = append(c.Volumes, v)
+	}
+	for range d.n(3) {
+		s := Spare{Disks: choice()}
+		if len(c.Volumes) > 0 && d.n(2) == 0 {
+			s.For = []string{c.Volumes[d.n(len(c.Volumes))].Name}
+		}
+		c.Spares = append(c.Spares, s)
+	}
+	return &Layout{Controllers: []ControllerLayout{c}}
+}
+
+// A driver may be anybody's: whatever it tells, a plan names only drives that it told and that can be recognised, none
+// for two things; it is the same a second time; and what it destroys needs a permission.
+func FuzzPlan(f *testing.F) {
+	rnd := rand.New(rand.NewPCG(1, 1))
+	for range 400 {
+		seed := make([]byte, 160)
+		for i := range seed {
+			seed[i] = byte(rnd.Uint32())
+		}
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		d := dice(data)
+		l, inv := d.layout(), d.machine()
+		if inv.Controller.ID == MD {
+			l.Controllers[0].Controller.MD = true
+		}
+		p, err := NewPlan([]*Inventory{inv}, l)
+		if err != nil {
+			require.Less(t, len(err.Error()), 64<<10)
+			return
+		}
+		again, err := NewPlan([]*Inventory{inv}, l)
+		require.NoError(t, err)
+		require.Equal(t, p.Digest(), again.Digest())
+		used := map[string]string{}
+		for _, s := range p.Steps {
+			require.True(t, len(s.Destroys) == 0 || len(s.Needs) > 0, s.Kind)
+			for _, r := range s.Disks {
+				require.True(t, slices.ContainsFunc(inv.Disks, func(o PhysicalDisk) bool { return o.ID == r.ID && o.Serial == r.Serial }))
+				require.True(t, r.Known() || s.Kind == StepClearForeign || s.Kind == StepRemoveSpare)
+				if s.Kind != StepCreateVolume && s.Kind != StepAddSpare && s.Kind != StepJBOD {
+					continue
+				}
+				what := string(s.Kind)
+				if s.Create != nil { // volumes may share drives
+					w := l.Controllers[0].Volumes[slices.IndexFunc(l.Controllers[0].Volumes, func(w Volume) bool { return w.Name == s.Create.Name })]
+					what = "on the drives of " + cmp.Or(w.Disks.SameAs, w.Name)
+				}
+				if first, ok := used[r.Serial+" "+r.WWN]; ok {
+					require.Equal(t, first, what)
+				}
+				used[r.Serial+" "+r.WWN] = what
+			}
+		}
+	})
 }
