@@ -517,15 +517,21 @@ func pick[T any](d *dice, from ...T) T { return from[d.n(len(from))] }
 func (d *dice) machine() *Inventory {
 	inv := card(pick(d, ControllerID("0000:18:00.0"), "0000:18:00.0", MD))
 	caps := &inv.Controller.Capabilities
-	inv.Controller.Mode = pick(d, ModeRAID, ModeRAID, ModeRAID, ModeHBA, "")
-	inv.Controller.PendingMode = pick(d, "", "", ModeHBA, ModeRAID)
+	inv.Controller.Mode = pick(d, ModeRAID, ModeRAID, ModeRAID, ModeRAID, ModeRAID, ModeHBA, "")
+	inv.Controller.PendingMode = pick(d, "", "", "", "", "", ModeHBA)
 	caps.Names, caps.JBOD, caps.MixedMedia, caps.PartialVolumes = d.n(3) > 0, d.n(4) > 0, d.n(3) == 0, d.n(4) > 0
 	caps.MaxVolumes, caps.ClearForeign = pick(d, 64, 2, 0), d.n(3) > 0
 	if d.n(8) == 0 {
 		inv.Controller.PreservedCache = []string{"7"}
 	}
-	for i := range d.n(12) {
-		disk := drives(i, 1, pick(d, hw.SSD, hw.HDD, ""), pick[int64](d, 480e9, 4e12, 0, -1))[0]
+	honest := d.n(2) == 0
+	for i := range 4 + d.n(12) {
+		disk := drives(i, 1, pick(d, hw.SSD, hw.HDD), pick[int64](d, 480e9, 4e12))[0]
+		if inv.Disks = append(inv.Disks, disk); honest {
+			continue
+		}
+		inv.Disks = inv.Disks[:i]
+		disk.Medium, disk.Bytes = pick(d, disk.Medium, disk.Medium, disk.Medium, ""), pick(d, disk.Bytes, disk.Bytes, disk.Bytes, -1, 0)
 		disk.State.Is = pick(d, DiskReady, DiskReady, DiskReady, DiskOnline, DiskJBOD, DiskSpare, DiskFailed, DiskRebuilding, DiskBad, "")
 		disk.Foreign, disk.Locked, disk.LogicalSector = d.n(8) == 0, d.n(16) == 0, pick(d, 512, 512, 4096)
 		switch d.n(12) {
@@ -541,6 +547,12 @@ func (d *dice) machine() *Inventory {
 		inv.Disks = append(inv.Disks, disk)
 	}
 	for i := range d.n(4) {
+		if honest {
+			if slots := []int{2 * i, 2*i + 1}; slots[1] < len(inv.Disks) {
+				with(inv, fmt.Sprint(i), pick(d, "a", "b", "z"), pick(d, Level0, Level1), pick[int64](d, 480e9, 100e9), slots...)
+			}
+			continue
+		}
 		v := VirtualDisk{ID: pick(d, VolumeID(fmt.Sprint(i)), "0"), WWN: pick(d, fmt.Sprintf("naa.%d", i), "", "naa.0"),
 			Name: pick(d, "a", "b", "c", ""), Level: LevelState{Is: pick(d, Level0, Level1, Level5, Level10, Level60, "")},
 			Spans: pick(d, 0, 0, 2, 7), Bytes: pick[int64](d, 100e9, 480e9, 380e9, 0), Missing: pick(d, 0, 0, 0, 1),
@@ -559,7 +571,7 @@ func (d *dice) machine() *Inventory {
 // layout is one that is valid.
 func (d *dice) layout() *Layout {
 	c := ControllerLayout{Unlisted: pick(d, UnlistedKeep, UnlistedRemove), Rest: pick(d, RestLeave, RestJBOD),
-		Mode: pick(d, "", "", "", ModeRAID, ModeHBA)}
+		Mode: pick(d, "", "", "", "", ModeRAID, ModeHBA)}
 	choice := func() DiskChoice {
 		c := DiskChoice{Medium: pick(d, "", "", hw.SSD, hw.HDD), Size: pick(d, SizeRange{}, SizeRange{}, SizeRange{Min: 1e12})}
 		switch d.n(5) {
@@ -573,17 +585,27 @@ func (d *dice) layout() *Layout {
 		return c
 	}
 	for _, name := range []string{"a", "b", "c"}[:d.n(4)] {
-		v := Volume{Name: name, Level: pick(d, Level0, Level1, Level5, Level10, Level60), Disks: choice(), Spans: pick(d, 0, 0, 0, 2),
-			Size: pick(d, Max, Max, VolumeSize(100e9)), Boot: name == "a", Write: pick(d, "", WriteBack)}
+		v := Volume{Name: name, Level: pick(d, Level0, Level1, Level5, Level10), Disks: choice(),
+			Size: pick(d, Max, Max, VolumeSize(100e9)), Boot: name == "a"}
+		if name == "a" {
+			v.Size = 100e9 // for those that share its drives
+		}
+		if v.Disks.Count > 0 {
+			v.Disks.Count = max(v.Disks.Count, map[Level]int{Level1: 2, Level5: 3, Level10: 4}[v.Level])
+		} else if len(v.Disks.Slots) > 0 {
+			v.Level = Level0
+		}
 		if name != "a" && d.n(3) == 0 {
 			v.Disks = DiskChoice{SameAs: "a"}
 		}
 		c.Volumes = append(c.Volumes, v)
 	}
-	for range d.n(3) {
+	for range d.n(2) {
 		s := Spare{Disks: choice()}
 		if len(c.Volumes) > 0 && d.n(2) == 0 {
-			s.For = []string{c.Volumes[d.n(len(c.Volumes))].Name}
+			if v := c.Volumes[d.n(len(c.Volumes))]; v.Level != Level0 {
+				s.For = []string{v.Name}
+			}
 		}
 		c.Spares = append(c.Spares, s)
 	}
@@ -605,7 +627,8 @@ func FuzzPlan(f *testing.F) {
 		d := dice(data)
 		l, inv := d.layout(), d.machine()
 		if inv.Controller.ID == MD {
-			l.Controllers[0].Controller.MD = true
+			c := &l.Controllers[0]
+			c.Controller.MD, c.Mode, c.Rest = true, "", RestLeave
 		}
 		p, err := NewPlan([]*Inventory{inv}, l)
 		if err != nil {
