@@ -1,6 +1,7 @@
 package ssacli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,10 @@ import (
 
 // Driver drives all controllers that one tool sees. It keeps nothing between calls.
 type Driver struct {
+	// Patience is how long a command may take before it is ended; 0: five minutes for one that reads, a quarter of an
+	// hour for one that writes.
+	Patience time.Duration
+
 	run  raid.Runner
 	tool string
 	pci  []string
@@ -67,7 +72,7 @@ const (
 )
 
 func (d *Driver) read(ctx context.Context) ([]*raid.Inventory, error) {
-	ctx, cancel := context.WithTimeout(ctx, readTime)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(d.Patience, readTime))
 	defer cancel()
 	argv := []string{d.tool, "ctrl", "all", "show", "config", "detail"}
 	out, err := d.run.Run(ctx, argv...)
@@ -118,7 +123,7 @@ func (d *Driver) Exec(ctx context.Context, inv *raid.Inventory, s raid.Step, _ f
 
 // write is waited for even when ctx ends: nobody could tell what a tool that is stopped has done.
 func (d *Driver) write(ctx context.Context, argv []string) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cmp.Or(d.Patience, writeTime))
 	defer cancel()
 	out, err := d.run.Run(ctx, argv...)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/project-loda/loda/raid"
 	"github.com/project-loda/loda/raid/ssacli"
@@ -211,4 +212,15 @@ func TestAddressThatAnOldToolDoesNotTellIsTheOnlyOneOfTheMachine(t *testing.T) {
 	assert.Equal(t, "hpssacli ctrl slot=0 modify hbamode=on forced", old.ran[len(old.ran)-1])
 	_, err = driver.Inventory(t.Context(), "0000:05:00.0")
 	assert.ErrorContains(t, err, "the tool sees 0000:02:00.0")
+}
+
+func TestACommandThatHangsIsEnded(t *testing.T) {
+	hang := runnerFunc(func(ctx context.Context, _ ...string) (*raid.Output, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	})
+	driver := ssacli.New(hang, "ssacli", "0000:5c:00.0")
+	driver.Patience = time.Millisecond
+	_, err := driver.Probe(t.Context())
+	assert.ErrorIs(t, err, context.DeadlineExceeded)
 }
