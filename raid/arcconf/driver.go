@@ -1,6 +1,7 @@
 package arcconf
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,10 @@ import (
 
 // Driver drives all controllers that one tool sees. It keeps nothing between calls.
 type Driver struct {
+	// Patience is how long a command may take before it is ended; 0: five minutes for one that reads, a quarter of an
+	// hour for one that writes.
+	Patience time.Duration
+
 	run  raid.Runner
 	tool string
 	pci  []string
@@ -78,7 +83,7 @@ const (
 var errNoTool = errors.New("the tool is missing")
 
 func (d *Driver) ask(ctx context.Context, args ...string) (*raid.Output, error) {
-	ctx, cancel := context.WithTimeout(ctx, readTime)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(d.Patience, readTime))
 	defer cancel()
 	out, err := d.run.Run(ctx, append([]string{d.tool}, args...)...)
 	switch {
@@ -189,20 +194,25 @@ func (d *Driver) Exec(ctx context.Context, inv *raid.Inventory, s raid.Step, _ f
 	if err != nil {
 		return err
 	}
-	for _, argv := range commands {
-		if err := ctx.Err(); err != nil {
+	var said error
+	for i, argv := range commands {
+		if err := ctx.Err(); err != nil && said == nil {
 			return fmt.Errorf("%s was not begun: %w", strings.Join(argv, " "), err)
 		}
-		if s.Kind == raid.StepCreateVolume {
+		if s.Kind == raid.StepCreateVolume && i > 0 {
 			if argv, err = d.made(ctx, inv, s, argv); err != nil {
-				return err
+				return errors.Join(said, err)
 			}
 		}
 		if err := d.write(ctx, argv); err != nil {
-			return fmt.Errorf("%s: %w", strings.Join(argv, " "), err)
+			said = errors.Join(said, fmt.Errorf("%s: %w", strings.Join(argv, " "), err))
+			if s.Kind != raid.StepCreateVolume || i > 0 {
+				break
+			}
+			// Whatever was said, the volume may be there, and then it has to be what was asked for.
 		}
 	}
-	return nil
+	return said
 }
 
 // made puts the number of the volume that has just been made into the commands that follow.
@@ -211,7 +221,7 @@ func (d *Driver) made(ctx context.Context, before *raid.Inventory, s raid.Step, 
 	if at < 0 {
 		return argv, nil
 	}
-	now, err := d.Inventory(ctx, s.Controller)
+	now, err := d.Inventory(context.WithoutCancel(ctx), s.Controller)
 	if err != nil {
 		return nil, fmt.Errorf("the volume was made; of its policies nothing is known: %w", err)
 	}
@@ -233,7 +243,7 @@ func (d *Driver) made(ctx context.Context, before *raid.Inventory, s raid.Step, 
 
 // write is waited for even when ctx ends: nobody could tell what a tool that is stopped has done.
 func (d *Driver) write(ctx context.Context, argv []string) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cmp.Or(d.Patience, writeTime))
 	defer cancel()
 	out, err := d.run.Run(ctx, argv...)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/project-loda/loda/raid"
 	"github.com/project-loda/loda/raid/arcconf"
@@ -262,4 +263,15 @@ func TestToolsWithoutAListAreAskedAnyway(t *testing.T) {
 	assert.Equal(t, "2", controllers[1].ToolID)
 	_, err = arcconf.New(old, "arcconf").Inventory(t.Context(), "0000:05:00.0")
 	assert.ErrorContains(t, err, "the tool sees controller 1, 0000:af:00.0")
+}
+
+func TestACommandThatHangsIsEnded(t *testing.T) {
+	hang := runnerFunc(func(ctx context.Context, _ ...string) (*raid.Output, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	})
+	driver := arcconf.New(hang, "arcconf", "0000:5c:00.0")
+	driver.Patience = time.Millisecond
+	_, err := driver.Probe(t.Context())
+	assert.ErrorIs(t, err, context.DeadlineExceeded)
 }
