@@ -163,6 +163,22 @@ func (p *planner) assign() *assignment {
 			a.volumes[i] = a.volumes[b]
 		}
 	}
+	for i := range p.want.Volumes {
+		w := &p.want.Volumes[i]
+		if e := p.kept[i]; e >= 0 && w.Disks.All {
+			more, have := 0, p.memberIndexes(&p.inv.Volumes[e])
+			for k, d := range order {
+				disk := &p.inv.Disks[d]
+				if owner[k] < 0 && disk.State.Is == DiskReady && len(against(disk, w.Disks)) == 0 && p.class(d) == p.class(have[0]) {
+					more++
+				}
+			}
+			if more > 0 {
+				p.note("%d more drives are there for %s, which takes all; it stays on those that it has", more,
+					refVolume(p.inv, &p.inv.Volumes[e]))
+			}
+		}
+	}
 	p.spareSizes(a)
 	// Spares that nothing wants any more.
 	for d := range p.inv.Disks {
@@ -424,7 +440,7 @@ func (p *planner) solve(order []int, seekers []*seeker) ([]int, bool) {
 		}
 	}
 	attempts := 0
-	try := func() ([]int, bool) {
+	try := func() (*matching, bool) {
 		attempts++
 		demands := make([]demand, len(seekers))
 		for g, s := range seekers {
@@ -434,11 +450,11 @@ func (p *planner) solve(order []int, seekers []*seeker) ([]int, bool) {
 			}
 			demands[g] = demand{s.need, fits}
 		}
-		return match(len(order), demands)
+		return serve(len(order), demands)
 	}
-	owner, ok := try() // with all classes left open: without a solution there is none at all
-	if !ok || len(open) == 0 {
-		return owner, ok
+	found, ok := try() // with all classes left open: without a solution there is none at all
+	if !ok {
+		return found.owner, false
 	}
 	var dig func(n int) bool
 	dig = func(n int) bool {
@@ -447,21 +463,22 @@ func (p *planner) solve(order []int, seekers []*seeker) ([]int, bool) {
 				break
 			}
 			open[n].class = &open[n].classes[i]
-			if owner, ok = try(); ok && (n+1 == len(open) || dig(n+1)) {
+			if found, ok = try(); ok && (n+1 == len(open) || dig(n+1)) {
 				return true
 			}
 		}
 		open[n].class = nil
 		return false
 	}
-	if dig(0) {
-		return owner, true
+	if len(open) == 0 || dig(0) {
+		found.refine()
+		return found.owner, true
 	}
 	for _, s := range open {
 		s.class = &s.classes[0]
 	}
-	owner, _ = try() // for the message
-	return owner, false
+	found, _ = try() // for the message
+	return found.owner, false
 }
 
 // allowed reports whether a drive has the class that its volume, or the volumes of a spare, were given; without a
@@ -507,7 +524,7 @@ func (p *planner) shortage(order []int, seekers []*seeker, owner []int, usable [
 		}
 		problem := Problem{Path: p.at + s.path, Controller: p.inv.Controller.ID,
 			Text: fmt.Sprintf("%s wants %s, and %d of %d are to be had", s.what, s.choice, got[g], s.need)}
-		if s.class != nil && s.class.medium != "" && s.choice.Medium == "" {
+		if len(s.classes) > 1 && s.class != nil && s.class.medium != "" && s.choice.Medium == "" {
 			problem.Text += fmt.Sprintf(" of medium %s (drives of several media cannot be in one volume here)", s.class.medium)
 		}
 		for d := range p.inv.Disks {

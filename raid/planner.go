@@ -328,8 +328,8 @@ func (p *planner) differences(i int, v *VirtualDisk) []string {
 	if want := choice.number(); want != 0 && n != want {
 		add("%d drives instead of %d", n, want)
 	}
-	if n == 0 {
-		add("its drives are not known")
+	if len(v.Members) == 0 {
+		add("none of its drives is known")
 	}
 	smallest := int64(0)
 	for _, id := range v.Members {

@@ -101,3 +101,73 @@ func TestTheSuiteCatchesDriversThatAreWrong(t *testing.T) {
 		})
 	}
 }
+
+// blind does not tell what many tools do not: WWNs and names of volumes, policies, boot volumes, strips.
+type blind struct{ *Driver }
+
+func (b *blind) Inventory(ctx context.Context, id raid.ControllerID) (*raid.Inventory, error) {
+	inv, err := b.Driver.Inventory(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	for i := range inv.Volumes {
+		v := &inv.Volumes[i]
+		v.WWN, v.Name, v.Policies, v.Current, v.Boot, v.Strip = "", "", raid.Policies{}, raid.Policies{}, nil, 0
+		v.Bytes, v.Rounded = v.Bytes/1e9*1e9, true
+	}
+	return inv, nil
+}
+
+// nameless is a controller of the sort that blind is the driver of: arrays move up when one is deleted.
+func nameless() *State {
+	s := DefaultState()
+	c := s.Controllers[0]
+	c.Renumber, c.Capabilities.Names, c.Capabilities.BootVolume, c.Capabilities.MaxName = true, false, false, 0
+	c.Volumes[0].Name = ""
+	if _, err := c.CreateVolume(NewVolume{Level: raid.Level1, Drives: []string{"SV1-D001", "SV1-D002"}}); err != nil {
+		panic(err)
+	}
+	return s
+}
+
+func TestVolumesWithoutNamesAndWWNsAreKnownByWhatTheyAre(t *testing.T) {
+	Run(t, Suite{Make: nameless, New: func(_ *testing.T, c *Chassis) raid.Driver { return &blind{quick(c)} }})
+}
+
+// bootCard mirrors two disks and can do nothing else, as Marvell's do.
+func bootCard() *State {
+	c := MegaRAID("0000:02:00.0", "BOSS1")
+	c.Capabilities = raid.Capabilities{Levels: []raid.LevelCapability{{Level: raid.Level1, MinDisks: 2, MaxDisks: 2}},
+		MaxVolumes: 1, MaxName: 10, Names: true}
+	c.AddDrives(2, "ssd", "ata", 240e9)
+	return &State{Controllers: []*Controller{c}}
+}
+
+func TestABootCardStandsTheSuite(t *testing.T) {
+	Run(t, Suite{Make: bootCard, New: func(_ *testing.T, c *Chassis) raid.Driver { return quick(c) },
+		Layout: &raid.Layout{Controllers: []raid.ControllerLayout{{Volumes: []raid.Volume{
+			{Name: "os", Level: raid.Level1, Disks: raid.DiskChoice{Count: 2}, Boot: true}}}}}})
+}
+
+// switched is a controller in a mode that the layout does not want, beside one of another machine's making.
+func switched() *State {
+	s := DefaultState()
+	c := s.Controllers[0]
+	c.Mode, c.Volumes = raid.ModeHBA, nil
+	for _, d := range c.Drives[:11] {
+		d.State = raid.DiskJBOD
+	}
+	other := MegaRAID("0000:3b:00.0", "SV2")
+	other.AddDrives(3, "hdd", "sas", 4e12)
+	s.Controllers = append(s.Controllers, other)
+	return s
+}
+
+func TestAModeIsSwitchedInTheMiddleOfALayout(t *testing.T) {
+	l := DefaultLayout()
+	l.Controllers[0].Controller.PCI, l.Controllers[0].Mode = "0000:18:00.0", raid.ModeRAID
+	l.Controllers[0].Volumes[2].Disks.Count = 6
+	l.Controllers = append(l.Controllers, raid.ControllerLayout{Controller: raid.ControllerChoice{PCI: "0000:3b:00.0"},
+		Rest: raid.RestJBOD, Volumes: []raid.Volume{{Name: "x", Level: raid.Level0, Disks: raid.DiskChoice{Count: 1}}}})
+	Run(t, Suite{Make: switched, Layout: l, New: func(_ *testing.T, c *Chassis) raid.Driver { return quick(c) }})
+}
