@@ -84,6 +84,9 @@ type NewVolume struct {
 	Strip      hw.Size        `json:"strip,omitempty"`
 	Policies   Policies       `json:"policies,omitzero"`
 	Initialize Initialization `json:"initialize,omitempty"`
+	// Boot: the firmware is going to start from it. Controllers are told afterwards ([StepBoot]); the kernel's RAID has to
+	// know beforehand, since it decides where on the drives it keeps its own records.
+	Boot bool `json:"boot,omitempty"`
 }
 
 // Permission is what a person or a profile must have named before a step may be done.
