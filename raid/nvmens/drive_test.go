@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	address raid.ControllerID = "0000:3b:00.0"
-	total                     = 1600321314816
+	address = raid.ControllerID("0000:3b:00.0")
+	total   = 1600321314816
 )
 
 // drive stands in for nvme-cli and a drive behind it, beside one over a network.
