@@ -61,9 +61,12 @@ type Step struct {
 
 // VolumeRef is a volume as a plan saw it.
 type VolumeRef struct {
-	ID      VolumeID       `json:"id,omitempty"`
-	WWN     string         `json:"wwn,omitempty"`
-	Name    string         `json:"name,omitempty"`
+	ID   VolumeID `json:"id,omitempty"`
+	WWN  string   `json:"wwn,omitempty"`
+	Name string   `json:"name,omitempty"`
+	// Level, Bytes and Members are the proof where there is no WWN.
+	Level   Level          `json:"level,omitempty"`
+	Bytes   int64          `json:"bytes,omitempty"`
 	Members []DiskIdentity `json:"members,omitempty"`
 }
 
