@@ -136,7 +136,9 @@ func TestWhatMdCannotDoIsRefusedBeforeAnythingRuns(t *testing.T) {
 		"always synchronises":     create(inv, raid.NewVolume{Name: "v", Level: raid.Level5, Initialize: "none"}, 0, 1, 2),
 		"no policies":             create(inv, raid.NewVolume{Name: "v", Level: "1", Policies: raid.Policies{Read: "ahead"}}, 0, 1),
 		"nothing that md can do":  step(raid.StepMode),
-		"for one array":           step(raid.StepAddSpare),
+		"no spare is named":       step(raid.StepAddSpare),
+		"for one array":           {Kind: raid.StepAddSpare, Controller: raid.MD, Disks: refs(inv, 2)},
+		"is no spare of":          {Kind: raid.StepRemoveSpare, Controller: raid.MD, Disks: refs(inv, 2)},
 		"is no controller of":     {Kind: raid.StepCreateVolume, Controller: "0000:18:00.0"},
 		"drive sdx is not there":  {Kind: raid.StepReady, Controller: raid.MD, Disks: []raid.DiskRef{{ID: "sdx"}}},
 		"to start from is not":    step(raid.StepBoot),
@@ -207,7 +209,7 @@ func TestLookingChangesNothing(t *testing.T) {
 	v := inv.Volumes[0]
 	assert.Equal(t, raid.VolumeState{Is: raid.VolumeOffline, Raw: "not assembled"}, v.State)
 	assert.Equal(t, []raid.DiskID{inv.Disks[0].ID, inv.Disks[1].ID}, v.Members)
-	assert.EqualValues(t, 1<<30, v.Bytes)
+	assert.EqualValues(t, 1<<31-1<<20, v.Bytes)
 	assert.Zero(t, v.Missing)
 	assert.Empty(t, v.Path)
 
@@ -243,8 +245,8 @@ func TestSpareComesAndGoes(t *testing.T) {
 	assert.Equal(t, []raid.VolumeID{inv.Volumes[0].ID}, inv.Disks[2].SpareFor)
 	assert.Equal(t, "mdadm --manage /dev/md127 --add /dev/sdc", k.log[2])
 
-	remove := add
-	remove.Kind = raid.StepRemoveSpare
+	remove := step(raid.StepRemoveSpare)
+	remove.Disks = refs(inv, 2)
 	do(t, d, remove)
 	inv = inventory(t, d)
 	assert.Empty(t, inv.Volumes[0].Spares)

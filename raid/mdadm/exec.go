@@ -121,11 +121,25 @@ func (d *Driver) remove(v *raid.VirtualDisk) [][]string {
 }
 
 func (d *Driver) spare(inv *raid.Inventory, s raid.Step, devices []string) ([][]string, error) {
-	if len(s.SpareFor) != 1 {
-		return nil, fmt.Errorf("mdadm: a spare of md is for one array; %d are named", len(s.SpareFor))
-	}
 	if len(devices) == 0 {
 		return nil, errors.New("mdadm: no spare is named")
+	}
+	if s.Kind == raid.StepRemoveSpare {
+		var argvs [][]string
+		for i, ref := range s.Disks {
+			for _, v := range inv.Volumes {
+				if slices.Contains(v.Spares, ref.ID) && v.Path != "" {
+					argvs = append(argvs, []string{d.tool, "--manage", v.Path, "--remove", devices[i]})
+				}
+			}
+			if len(argvs) == i {
+				return nil, fmt.Errorf("mdadm: drive %s is no spare of an array that runs", ref.ID)
+			}
+		}
+		return append(argvs, d.wipe(devices)...), nil
+	}
+	if len(s.SpareFor) != 1 {
+		return nil, fmt.Errorf("mdadm: a spare of md is for one array; %d are named", len(s.SpareFor))
 	}
 	path := "/dev/md/" + s.SpareFor[0].Name // made by an earlier step
 	if v := findVolume(inv, &s.SpareFor[0]); v != nil {
@@ -134,9 +148,6 @@ func (d *Driver) spare(inv *raid.Inventory, s raid.Step, devices []string) ([][]
 		}
 	} else if s.SpareFor[0].ID != "" || s.SpareFor[0].Name == "" {
 		return nil, fmt.Errorf("mdadm: array %s is not there", s.SpareFor[0].ID)
-	}
-	if s.Kind == raid.StepRemoveSpare {
-		return append([][]string{append([]string{d.tool, "--manage", path, "--remove"}, devices...)}, d.wipe(devices)...), nil
 	}
 	return append(d.wipe(devices), append([]string{d.tool, "--manage", path, "--add"}, devices...)), nil
 }
@@ -311,15 +322,21 @@ func check(s raid.Step, after *raid.Inventory) error {
 		if v := findVolume(after, s.Volume); v != nil {
 			return fmt.Errorf("mdadm: array %s is still there", v.Name)
 		}
-	case raid.StepAddSpare, raid.StepRemoveSpare:
+	case raid.StepAddSpare:
 		v := findVolume(after, &s.SpareFor[0])
 		if v == nil {
 			return fmt.Errorf("mdadm: array %s is not there any more", s.SpareFor[0].Name)
 		}
 		for _, ref := range s.Disks {
 			// A spare of a degraded array is put to work at once.
-			if in := slices.Contains(v.Spares, ref.ID) || slices.Contains(v.Members, ref.ID); in != (s.Kind == raid.StepAddSpare) {
-				return fmt.Errorf("mdadm: drive %s: in array %s: %t", ref.ID, v.Name, in)
+			if !slices.Contains(v.Spares, ref.ID) && !slices.Contains(v.Members, ref.ID) {
+				return fmt.Errorf("mdadm: drive %s is no spare of array %s", ref.ID, v.Name)
+			}
+		}
+	case raid.StepRemoveSpare:
+		for _, ref := range s.Disks {
+			if d := disk(ref.ID); d == nil || len(d.SpareFor) > 0 {
+				return fmt.Errorf("mdadm: drive %s is still a spare", ref.ID)
 			}
 		}
 	case raid.StepReady:

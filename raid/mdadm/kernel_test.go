@@ -34,6 +34,13 @@ type metadata struct {
 	chunk                      int
 }
 
+// kib is the size of an array over drives of 2 GiB, less what the metadata takes.
+func (m *metadata) kib() int {
+	n := map[string]int{"raid0": m.devices, "raid1": 1, "raid5": m.devices - 1, "raid6": m.devices - 2,
+		"raid10": m.devices / 2}[m.level]
+	return n * (2<<20 - 1<<10)
+}
+
 func newKernel(disks ...hw.Disk) *kernel {
 	return &kernel{disks: disks, on: map[string]*metadata{}, dirty: map[string]bool{}, running: map[string]string{},
 		failed: map[string]bool{}}
@@ -78,7 +85,7 @@ func (k *kernel) stat() ([]byte, error) {
 			}
 			fmt.Fprintf(b, " %s[%d]%s", path.Base(m), i, flag)
 		}
-		fmt.Fprintf(b, "\n      %d blocks super %s\n      \n", 1<<20, k.on[members[0]].version)
+		fmt.Fprintf(b, "\n      %d blocks super %s\n      \n", k.on[members[0]].kib(), k.on[members[0]].version)
 	}
 	fmt.Fprintln(b, "unused devices: <none>")
 	return []byte(b.String()), nil
@@ -140,7 +147,7 @@ func (k *kernel) Run(_ context.Context, argv ...string) (*raid.Output, error) {
 			print("%s:\n          Magic : a92b4efc\n        Version : %s\n     Array UUID : %s\n           Name : any:%s", device,
 				m.version, m.uuid, m.name)
 			print("     Raid Level : %s\n   Raid Devices : %d\n\n     Array Size : %d KiB (1024.00 MiB 1073.74 MB)", m.level,
-				m.devices, 1<<20)
+				m.devices, m.kib())
 			print("   Device Role : %s\n   Array State : AA ('A' == active, '.' == missing, 'R' == replacing)", role)
 		}
 		return out, nil
@@ -245,7 +252,7 @@ func (k *kernel) detail(print func(string, ...any), uuid string, export bool) {
 	}
 	print("%s:\n           Version : %s\n     Creation Time : Tue Nov 25 03:00:00 2025\n        Raid Level : %s", k.running[uuid],
 		m.version, m.level)
-	print("        Array Size : %d (1024.00 MiB 1073.74 MB)\n      Raid Devices : %d\n     Total Devices : %d", 1<<20, m.devices,
+	print("        Array Size : %d (1024.00 MiB 1073.74 MB)\n      Raid Devices : %d\n     Total Devices : %d", m.kib(), m.devices,
 		len(members))
 	print("             State : %s \n", state)
 	if m.chunk > 0 {

@@ -12,7 +12,7 @@
 // missing. A list of volumes that the drives contradict is an error, and not a card without volumes. Names are cut after
 // 10 or 11 characters, so a name has 10.
 //
-// Whatever such a card shows is for the firmware to start from, so each of its volumes is a boot volume already.
+// Whatever such a card shows is for the firmware to start from; there is nothing to choose.
 //
 // The commands of mnv_cli that change something are those that other installers use; nobody here has seen them run.
 package mvcli

@@ -66,6 +66,7 @@ func (d *Driver) Probe(ctx context.Context) ([]raid.Controller, error) {
 func (d *Driver) controller(l *listing, i int) raid.Controller {
 	c := l.cards[i].controller()
 	c.Driver = Name
+	c.ToolID = l.cards[i]["is"]
 	if !slices.Contains(d.cards, c.ID) {
 		c.ID = d.cards[i]
 	}
@@ -134,7 +135,7 @@ func (d *Driver) list(ctx context.Context, lists ...string) (*listing, error) {
 	return parse(outputs...), nil
 }
 
-// Commands are what Exec runs. A volume to start from needs none: the firmware starts from whatever the card shows.
+// Commands are what Exec runs.
 func (d *Driver) Commands(inv *raid.Inventory, s raid.Step) ([][]string, error) {
 	if len(d.cards) == 0 || s.Controller != inv.Controller.ID {
 		return nil, fmt.Errorf("mvcli: %s is no card that %s speaks to", s.Controller, d.tool)
@@ -152,8 +153,6 @@ func (d *Driver) Commands(inv *raid.Inventory, s raid.Step) ([][]string, error) 
 			argv = append(argv, "-f")
 		}
 		return [][]string{append(argv, "--waiveconfirmation")}, nil
-	case raid.StepBoot:
-		return nil, nil
 	}
 	return nil, fmt.Errorf("mvcli: %s is nothing that the tool can do", s.Kind)
 }

@@ -75,7 +75,6 @@ func TestMirrorIsMadeAndRemoved(t *testing.T) {
 		assert.Equal(t, raid.Level1, v.Level.Is)
 		assert.Equal(t, raid.VolumeOptimal, v.State.Is)
 		assert.Equal(t, []raid.DiskID{"0", "1"}, v.Members)
-		assert.True(t, *v.Boot)
 		assert.Equal(t, raid.DiskOnline, inv.Disks[1].State.Is)
 		assert.Equal(t, []raid.VolumeID{"0"}, inv.Disks[1].Volumes)
 

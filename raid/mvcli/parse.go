@@ -177,7 +177,7 @@ func address(s string) raid.ControllerID {
 const maxName = 10
 
 func (r record) capabilities() raid.Capabilities {
-	c := raid.Capabilities{Levels: []raid.LevelCapability{}, Names: true, MaxName: maxName, BootVolume: true,
+	c := raid.Capabilities{Levels: []raid.LevelCapability{}, Names: true, MaxName: maxName,
 		MaxVolumes: int(number(r.get("maximum supported vd", "max vd")))}
 	most := int(number(r.get("maximum disk in one vd", "max pd of per vd")))
 	for _, word := range strings.Fields(r["supported raid mode"]) {
@@ -271,9 +271,8 @@ func driveState(word string) raid.DiskState {
 
 func (r record) volume(inv *raid.Inventory) raid.VirtualDisk {
 	id := raid.VolumeID(r["is"])
-	boot := true
 	v := raid.VirtualDisk{ID: id, Name: r["name"], Level: levelOf(r["raid mode"]), Strip: kib(r.get("stripe size",
-		"stripe block size")), Members: []raid.DiskID{}, Boot: &boot, Progress: progress(r["bga progress"])}
+		"stripe block size")), Members: []raid.DiskID{}, Progress: progress(r["bga progress"])}
 	v.Bytes, v.Rounded = size(r["size"])
 	v.State = volumeState(r["status"], v.Progress)
 	for _, pd := range r.members() {

@@ -228,7 +228,7 @@ type namespace struct {
 
 func build(drive *listedController, ctrl *idCtrl, namespaces []namespace) *raid.Inventory {
 	c := raid.Controller{ID: raid.ControllerID(drive.Address), Model: string(ctrl.Model), Serial: string(*ctrl.Serial),
-		Firmware: string(ctrl.Firmware), Driver: Name, Capabilities: raid.Capabilities{Levels: []raid.LevelCapability{}}}
+		Firmware: string(ctrl.Firmware), Driver: Name, ToolID: drive.Controller, Capabilities: raid.Capabilities{Levels: []raid.LevelCapability{}}}
 	if ctrl.canManage() {
 		c.Capabilities.Levels = []raid.LevelCapability{{Level: raid.Level0, MinDisks: 1, MaxDisks: 1}}
 		c.Capabilities.PartialVolumes = true

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/project-loda/loda/raid"
@@ -20,10 +19,6 @@ const Name = "sasircu"
 type Driver struct {
 	run  raid.Runner
 	tool string
-
-	mu sync.Mutex
-	// numbers that the tool last gave to controllers, for dry runs. What is run asks anew.
-	numbers map[raid.ControllerID]int
 }
 
 var _ raid.Driver = (*Driver)(nil)
@@ -62,12 +57,6 @@ func (d *Driver) list(ctx context.Context) ([]listed, error) {
 		!strings.Contains(text, "MPTLib2 Error 1") && !strings.Contains(text, "Cannot find") {
 		return nil, fmt.Errorf("sasircu: %s LIST: exit status %d: %s", d.tool, out.ExitCode, words(out))
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.numbers = map[raid.ControllerID]int{}
-	for _, l := range list {
-		d.numbers[l.address] = l.index
-	}
 	return list, nil
 }
 
@@ -105,7 +94,7 @@ func (d *Driver) display(ctx context.Context, l listed) (*raid.Inventory, error)
 			words(out))
 	}
 	inv := p.inventory()
-	inv.Controller.ID = l.address
+	inv.Controller.ID, inv.Controller.ToolID = l.address, strconv.Itoa(l.index)
 	// Progress is only told by STATUS, and only for one operation at a time.
 	if out, err := d.read(ctx, strconv.Itoa(l.index), "STATUS"); err == nil {
 		progress(inv, out.Stdout)
@@ -157,16 +146,6 @@ func words(out *raid.Output) string {
 	return s[:min(len(s), 500)]
 }
 
-// number is how the tool calls a controller; N if it was not asked yet.
-func (d *Driver) number(id raid.ControllerID) string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if n, ok := d.numbers[id]; ok {
-		return strconv.Itoa(n)
-	}
-	return "N"
-}
-
 // Commands are what Exec runs. The tool counts controllers anew each time: the number is the one of the last inventory.
 func (d *Driver) Commands(inv *raid.Inventory, s raid.Step) ([][]string, error) {
 	if s.Controller != inv.Controller.ID {
@@ -192,16 +171,16 @@ func (d *Driver) Commands(inv *raid.Inventory, s raid.Step) ([][]string, error) 
 		case v == nil:
 			return nil, errors.New("sasircu: the volume to start from is not there")
 		case s.Kind == raid.StepBoot:
-			return [][]string{{d.tool, d.number(s.Controller), "BOOTIR", string(v.ID)}}, nil
+			return [][]string{{d.tool, inv.Controller.ToolID, "BOOTIR", string(v.ID)}}, nil
 		}
-		return [][]string{{d.tool, d.number(s.Controller), "DELETEVOLUME", string(v.ID), "noprompt"}}, nil
+		return [][]string{{d.tool, inv.Controller.ToolID, "DELETEVOLUME", string(v.ID), "noprompt"}}, nil
 	case raid.StepAddSpare, raid.StepRemoveSpare:
 		if len(s.SpareFor) > 0 {
 			return nil, errors.New("sasircu: spares are for all volumes of the controller")
 		}
 		var argvs [][]string
 		for _, ref := range s.Disks {
-			argv := []string{d.tool, d.number(s.Controller), "HOTSPARE"}
+			argv := []string{d.tool, inv.Controller.ToolID, "HOTSPARE"}
 			if s.Kind == raid.StepRemoveSpare {
 				argv = append(argv, "DELETE")
 			}
@@ -229,7 +208,7 @@ func (d *Driver) create(inv *raid.Inventory, s raid.Step) ([][]string, error) {
 	case n.Bytes != 0 || n.Strip != 0 || n.Policies != (raid.Policies{}) || n.Initialize != "":
 		return nil, fmt.Errorf("sasircu: volume %s: the tool has no size, strip, policies or initialization to choose", n.Name)
 	}
-	argv := []string{d.tool, d.number(s.Controller), "CREATE", "RAID" + string(n.Level), "MAX"}
+	argv := []string{d.tool, inv.Controller.ToolID, "CREATE", "RAID" + string(n.Level), "MAX"}
 	for _, ref := range s.Disks {
 		argv = append(argv, string(ref.ID))
 	}
