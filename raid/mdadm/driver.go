@@ -1,6 +1,7 @@
 package mdadm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,10 @@ const Name = "mdadm"
 
 // Driver is the kernel's software RAID.
 type Driver struct {
+	// Patience is how long a command that changes something may take before the state is read without its answer; 0: ten
+	// minutes.
+	Patience time.Duration
+
 	run      raid.Runner
 	tool     string
 	wipefs   string
@@ -178,7 +183,7 @@ func (d *Driver) write(ctx context.Context, argv ...string) (*raid.Output, error
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("mdadm: %s was not begun: %w", strings.Join(argv, " "), err)
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cmp.Or(d.Patience, writeTime))
 	defer cancel()
 	out, err := d.run.Run(ctx, argv...)
 	if err != nil {

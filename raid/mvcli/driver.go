@@ -1,6 +1,7 @@
 package mvcli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,9 @@ const Name = "mvcli"
 
 // Driver speaks to Marvell's boot cards.
 type Driver struct {
+	// Patience is how long a command that changes something may take before the state is read without its answer; 0: five minutes.
+	Patience time.Duration
+
 	run  raid.Runner
 	tool string
 	// nvme: the tool is mnv_cli.
@@ -264,7 +268,7 @@ func (d *Driver) Exec(ctx context.Context, _ *raid.Inventory, s raid.Step, repor
 	ctx = context.WithoutCancel(ctx)
 	var said error
 	for _, argv := range argvs {
-		timed, cancel := context.WithTimeout(ctx, writeTime)
+		timed, cancel := context.WithTimeout(ctx, cmp.Or(d.Patience, writeTime))
 		out, err := d.run.Run(timed, argv...)
 		cancel()
 		if err != nil {

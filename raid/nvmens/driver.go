@@ -1,6 +1,7 @@
 package nvmens
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,10 @@ const Name = "nvmens"
 
 // Driver speaks to NVMe drives.
 type Driver struct {
+	// Patience is how long a command that changes something may take before the state is read without its answer; 0: two
+	// hours.
+	Patience time.Duration
+
 	run  raid.Runner
 	tool string
 
@@ -304,7 +309,7 @@ func (d *Driver) Exec(ctx context.Context, _ *raid.Inventory, s raid.Step, _ fun
 			argv = slices.Clone(argv)
 			argv[i] = "--namespace-id=" + string(v.ID)
 		}
-		timed, cancel := context.WithTimeout(ctx, writeTime)
+		timed, cancel := context.WithTimeout(ctx, cmp.Or(d.Patience, writeTime))
 		out, err := d.run.Run(timed, argv...)
 		cancel()
 		if err != nil {

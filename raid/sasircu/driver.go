@@ -1,6 +1,7 @@
 package sasircu
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,10 @@ const Name = "sasircu"
 
 // Driver speaks to Fusion-MPT controllers of one generation.
 type Driver struct {
+	// Patience is how long a command that changes something may take before the state is read without its answer; 0: ten
+	// minutes.
+	Patience time.Duration
+
 	run  raid.Runner
 	tool string
 }
@@ -282,7 +287,7 @@ func (d *Driver) Exec(ctx context.Context, _ *raid.Inventory, s raid.Step, repor
 	ctx = context.WithoutCancel(ctx)
 	var said error
 	for _, argv := range argvs {
-		timed, cancel := context.WithTimeout(ctx, writeTime)
+		timed, cancel := context.WithTimeout(ctx, cmp.Or(d.Patience, writeTime))
 		out, err := d.run.Run(timed, argv...)
 		cancel()
 		if err != nil {
