@@ -146,8 +146,8 @@ func (h *hba) display(b *strings.Builder, index string) {
 			n++
 			fmt.Fprintf(b, "IR volume %d\n  Volume ID                               : %d\n"+
 				"  Status of volume                        : %s\n  Volume wwid                             : %s\n"+
-				"  RAID level                              : %s\n  Size (in MB)                            : 457161\n", n, id, v.status,
-				v.wwid, v.level)
+				"  RAID level                              : %s\n  Size (in MB)                            : %d\n", n, id, v.status,
+				v.wwid, v.level, 457161*map[string]int{"RAID0": len(v.places), "RAID1": 1}[v.level])
 			if v.boot {
 				fmt.Fprint(b, "  Boot                                    : Primary\n")
 			}
