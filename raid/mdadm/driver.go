@@ -37,8 +37,8 @@ var _ raid.Driver = (*Driver)(nil)
 // Option changes how a Driver works.
 type Option func(*Driver)
 
-// WithAssembly makes Probe bring up the arrays that are on the drives, degraded ones as well, as a controller's firmware
-// does at power-on. It is for a machine that has nothing else to do it, as in the RAM disk.
+// WithAssembly makes Probe bring up the arrays that are on the drives, degraded ones as well, as a controller's
+// firmware does at power-on. It is for a machine that has nothing else to do it, as in the RAM disk.
 func WithAssembly() Option { return func(d *Driver) { d.assembly = true } }
 
 // WithWipefs names another program than wipefs of PATH.
@@ -157,7 +157,9 @@ func (d *Driver) examine(ctx context.Context, disks []hw.Disk, running []array) 
 	if err != nil {
 		return nil, err
 	}
-	found := slices.DeleteFunc(parseExamine(out.Stdout), func(s superblock) bool { return !slices.Contains(devices, s.device) })
+	found := slices.DeleteFunc(parseExamine(out.Stdout), func(s superblock) bool {
+		return !slices.Contains(devices, s.device)
+	})
 	return offline(found), nil
 }
 

@@ -284,6 +284,16 @@ func TestDriveThatWasSwappedIsNotTouched(t *testing.T) {
 	assert.Empty(t, k.log)
 }
 
+func TestDriveOfAnArrayIsNotWiped(t *testing.T) {
+	k := fourDisks()
+	k.on["/dev/sdb2"] = &metadata{uuid: "aaaaaaaa:aaaaaaaa:aaaaaaaa:aaaaaaaa", name: "root", level: "raid1", version: "1.0",
+		devices: 2}
+	d := driver(k)
+	s := create(inventory(t, d), raid.NewVolume{Name: "os", Level: raid.Level1}, 0, 1)
+	assert.ErrorContains(t, d.Exec(t.Context(), nil, s, nil), "in use by array aaaaaaaa")
+	assert.Empty(t, k.log)
+}
+
 func TestExitStatusAloneIsNoProof(t *testing.T) {
 	t.Run("success that did nothing", func(t *testing.T) {
 		k := fourDisks()

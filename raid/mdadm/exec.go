@@ -11,8 +11,8 @@ import (
 	"github.com/project-loda/loda/raid"
 )
 
-// Commands are what Exec runs. A step that needs none has none: a mirror with metadata 1.0 is one that the firmware starts
-// from.
+// Commands are what Exec runs. A step that needs none has none: a mirror with metadata 1.0 is one that the firmware
+// starts from.
 func (d *Driver) Commands(inv *raid.Inventory, s raid.Step) ([][]string, error) {
 	if s.Controller != raid.MD {
 		return nil, fmt.Errorf("mdadm: %s is no controller of this driver, which has only %s", s.Controller, raid.MD)
@@ -230,6 +230,16 @@ func (d *Driver) Exec(ctx context.Context, _ *raid.Inventory, s raid.Step, repor
 			if disk.ID == ref.ID && ref.Known() && disk.Identity() != ref.DiskIdentity {
 				return fmt.Errorf("mdadm: drive %s is another one than planned: serial number %q, WWN %q, and not %q, %q",
 					ref.ID, disk.Serial, disk.WWN, ref.Serial, ref.WWN)
+			}
+		}
+	}
+	if s.Kind == raid.StepCreateVolume || s.Kind == raid.StepAddSpare {
+		// wipefs --force would not mind. A dry run cannot tell: a step before this one may free the drive.
+		for _, ref := range s.Disks {
+			for _, disk := range before.Disks {
+				if disk.ID == ref.ID && len(disk.Volumes)+len(disk.SpareFor) > 0 {
+					return fmt.Errorf("mdadm: drive %s is in use by array %s", ref.ID, first(disk.Volumes, disk.SpareFor))
+				}
 			}
 		}
 	}

@@ -15,8 +15,8 @@ import (
 // maxName is what mdadm 4.2 keeps of a name beside the `any:` of its home: super1.c has 32 bytes for both.
 const maxName = 27
 
-// capabilities of md, whatever the drives. Initialize is always a full synchronisation: without it, the first drive of a
-// level 5 that fails takes data with it that was never in the parity, so `none` is not offered.
+// capabilities of md, whatever the drives. Initialize is always a full synchronisation: without it, the first drive of
+// a level 5 that fails takes data with it that was never in the parity, so `none` is not offered.
 func capabilities() raid.Capabilities {
 	var strips []hw.Size
 	for s := hw.Size(4 << 10); s <= 4<<20; s *= 2 {
@@ -31,8 +31,8 @@ func capabilities() raid.Capabilities {
 	}
 }
 
-// Parse reads outputs of one machine, in any order: of `mdadm --detail`, `mdadm --detail --export`, `mdadm --examine` and
-// /proc/mdstat. The drives of the inventory are the devices that these name, and nothing is known of them but that;
+// Parse reads outputs of one machine, in any order: of `mdadm --detail`, `mdadm --detail --export`, `mdadm --examine`
+// and /proc/mdstat. The drives of the inventory are the devices that these name, and nothing is known of them but that;
 // [Driver.Inventory] knows what hw knows.
 func Parse(outputs ...[]byte) (*raid.Inventory, error) {
 	var details, exports, stats []array
@@ -278,8 +278,8 @@ func (b *builder) array(a *array) {
 	b.inv.Volumes = append(b.inv.Volumes, v)
 }
 
-// foreign notes what a firmware's RAID has on the drives, Intel's (imsm) or the SNIA's format for controllers (ddf): the
-// container, and arrays inside that run. Where something runs, its device is the name.
+// foreign notes what a firmware's RAID has on the drives, Intel's (imsm) or the SNIA's format for controllers (ddf):
+// the container, and arrays inside that run. Where something runs, its device is the name.
 func (b *builder) foreign(a *array) {
 	f := raid.Foreign{ID: a.device, Level: levelOf(a.level), Bytes: a.kib << 10}
 	if f.ID == "" {

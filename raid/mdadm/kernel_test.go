@@ -12,8 +12,8 @@ import (
 	"github.com/project-loda/loda/raid"
 )
 
-// kernel stands in for mdadm, wipefs and the kernel under them: what is on drives, what runs, and what is printed of it,
-// in the format of mdadm 4.2.
+// kernel stands in for mdadm, wipefs and the kernel under them: what is on drives, what runs, and what is printed of
+// it, in the format of mdadm 4.2.
 type kernel struct {
 	disks []hw.Disk
 	// on is the metadata of each device; dirty are devices with anything else on them.

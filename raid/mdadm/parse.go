@@ -116,8 +116,8 @@ func (b *block) has(key string) bool { _, ok := b.values[key]; return ok }
 
 func (b *block) value(key string) string { return b.values[key] }
 
-// blocks cuts an output up. The first line of a key counts: an array's name may have line breaks in it, and what follows
-// them must not replace what mdadm says itself.
+// blocks cuts an output up. The first line of a key counts: an array's name may have line breaks in it, and what
+// follows them must not replace what mdadm says itself.
 func blocks(output []byte) []block {
 	var all []block
 	var b *block
@@ -339,7 +339,8 @@ func parseScan(output []byte) []string {
 	return all
 }
 
-// offline makes arrays of what members say. The newest metadata is not looked for: the first that knows something tells.
+// offline makes arrays of what members say. The newest metadata is not looked for: the first that knows something
+// tells.
 func offline(found []superblock) []array {
 	var all []array
 	index := map[string]int{}
@@ -395,8 +396,8 @@ func uuidOf(s string) string {
 	return ""
 }
 
-// nameOf is an array's name without the machine that it was made on. `rescue:0  (local to host rescue)` is 0. A name may
-// well be box:/dev/md0.
+// nameOf is an array's name without the machine that it was made on. `rescue:0  (local to host rescue)` is 0. A name
+// may well be box:/dev/md0.
 func nameOf(s string) string {
 	s, _, _ = strings.Cut(s, "  (local to host ")
 	if _, after, ok := strings.Cut(s, ":"); ok {

@@ -19,7 +19,8 @@ const Name = "mvcli"
 
 // Driver speaks to Marvell's boot cards.
 type Driver struct {
-	// Patience is how long a command that changes something may take before the state is read without its answer; 0: five minutes.
+	// Patience is how long a command that changes something may take before the state is read without its answer; 0: five
+	// minutes.
 	Patience time.Duration
 
 	run  raid.Runner
@@ -31,8 +32,8 @@ type Driver struct {
 
 var _ raid.Driver = (*Driver)(nil)
 
-// New makes a driver that runs tool, which is mnv_cli if its name says so, and mvcli otherwise. cards are the PCI addresses
-// of the cards that it is for, in their order.
+// New makes a driver that runs tool, which is mnv_cli if its name says so, and mvcli otherwise. cards are the PCI
+// addresses of the cards that it is for, in their order.
 func New(run raid.Runner, tool string, cards ...raid.ControllerID) *Driver {
 	base := strings.ToLower(path.Base(tool))
 	sorted := slices.Clone(cards)
@@ -107,7 +108,8 @@ func (l *listing) whole() error {
 	}
 	for _, r := range l.drives {
 		for _, id := range strings.FieldsFunc(r["associated vds"], func(c rune) bool { return c == ' ' || c == ',' }) {
-			if strings.Trim(id, "0123456789") == "" && !slices.ContainsFunc(l.volumes, func(v record) bool { return v["is"] == id }) {
+			listed := slices.ContainsFunc(l.volumes, func(v record) bool { return v["is"] == id })
+			if strings.Trim(id, "0123456789") == "" && !listed {
 				return fmt.Errorf("mvcli: drive %s is in volume %s, which the tool does not list", r["is"], id)
 			}
 		}
@@ -171,7 +173,8 @@ func (d *Driver) create(inv *raid.Inventory, s raid.Step) ([][]string, error) {
 	switch {
 	case level < 0:
 		return nil, fmt.Errorf("mvcli: volume %s: the card has no level %s", n.Name, n.Level)
-	case len(s.Disks) < caps.Levels[level].MinDisks || caps.Levels[level].MaxDisks > 0 && len(s.Disks) > caps.Levels[level].MaxDisks:
+	case len(s.Disks) < caps.Levels[level].MinDisks ||
+		caps.Levels[level].MaxDisks > 0 && len(s.Disks) > caps.Levels[level].MaxDisks:
 		return nil, fmt.Errorf("mvcli: volume %s: level %s of %d drives is not what the card can make", n.Name, n.Level,
 			len(s.Disks))
 	case n.Bytes != 0:
@@ -309,7 +312,8 @@ func check(s raid.Step, before, after *raid.Inventory) error {
 	case raid.StepCreateVolume:
 		for _, v := range after.Volumes {
 			// A number that was there before belongs to another volume.
-			if v.Level.Is != s.Create.Level || len(v.Members) != len(s.Disks) || s.Create.Strip != 0 && v.Strip != s.Create.Strip ||
+			if v.Level.Is != s.Create.Level || len(v.Members) != len(s.Disks) ||
+				s.Create.Strip != 0 && v.Strip != s.Create.Strip ||
 				slices.ContainsFunc(before.Volumes, func(o raid.VirtualDisk) bool { return o.ID == v.ID }) ||
 				slices.ContainsFunc(s.Disks, func(r raid.DiskRef) bool { return !slices.Contains(v.Members, r.ID) }) {
 				continue

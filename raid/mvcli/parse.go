@@ -106,7 +106,9 @@ func (l *listing) inventory() *raid.Inventory {
 	for _, r := range l.drives {
 		inv.Disks = append(inv.Disks, r.drive())
 	}
-	slices.SortStableFunc(inv.Disks, func(a, b raid.PhysicalDisk) int { return int(number(string(a.ID)) - number(string(b.ID))) })
+	slices.SortStableFunc(inv.Disks, func(a, b raid.PhysicalDisk) int {
+		return int(number(string(a.ID)) - number(string(b.ID)))
+	})
 	for _, r := range l.volumes {
 		if importable := strings.EqualFold(r["importable"], "yes"); importable {
 			inv.Foreign = append(inv.Foreign, r.foreign(inv))

@@ -214,7 +214,8 @@ func (d *Driver) rescan(disk *raid.PhysicalDisk) []string {
 	return []string{d.tool, "ns-rescan", disk.Path}
 }
 
-func (d *Driver) format(inv *raid.Inventory, ctrl *idCtrl, id string, how raid.Initialization, namespaces int) ([]string, error) {
+func (d *Driver) format(inv *raid.Inventory, ctrl *idCtrl, id string, how raid.Initialization,
+	namespaces int) ([]string, error) {
 	ses := "1"
 	switch {
 	case !slices.Contains(inv.Controller.Capabilities.Initialize, how):
@@ -250,7 +251,8 @@ func (d *Driver) create(inv *raid.Inventory, s raid.Step, ctrl *idCtrl, controll
 	}
 	sectors := strconv.FormatInt(size/sector, 10)
 	argvs := [][]string{
-		{d.tool, "create-ns", disk.Path, "--nsze=" + sectors, "--ncap=" + sectors, "--block-size=" + strconv.FormatInt(sector, 10)},
+		{d.tool, "create-ns", disk.Path, "--nsze=" + sectors, "--ncap=" + sectors,
+			"--block-size=" + strconv.FormatInt(sector, 10)},
 		{d.tool, "attach-ns", disk.Path, "--namespace-id=" + newID, controllers},
 		d.rescan(disk),
 	}
@@ -264,8 +266,8 @@ func (d *Driver) create(inv *raid.Inventory, s raid.Step, ctrl *idCtrl, controll
 	return argvs, nil
 }
 
-// seen finds the namespace that a plan saw; nil if it is gone. Its number may have been given to another one, whose WWN is
-// another.
+// seen finds the namespace that a plan saw; nil if it is gone. Its number may have been given to another one, whose WWN
+// is another.
 func seen(inv *raid.Inventory, ref *raid.VolumeRef) *raid.VirtualDisk {
 	for i := range inv.Volumes {
 		if v := &inv.Volumes[i]; ref != nil && ref.ID != "" && v.ID == ref.ID && (ref.WWN == "" || v.WWN == ref.WWN) {

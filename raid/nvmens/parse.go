@@ -46,7 +46,7 @@ func (t *text) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// idCtrl is what `nvme id-ctrl` prints, as far as it matters here. NVM Express Base Specification 2.0, figure 275.
+// idCtrl is what `nvme id-ctrl` prints, as far as it matters here. Bits are those of the NVM Express Base Specification.
 type idCtrl struct {
 	Serial   *text  `json:"sn"`
 	Model    text   `json:"mn"`
@@ -66,7 +66,7 @@ func (c *idCtrl) canManage() bool  { return c.OACS != nil && *c.OACS&(1<<3) != 0
 func (c *idCtrl) canCrypto() bool  { return c.canFormat() && c.FNA&(1<<2) != 0 }
 func (c *idCtrl) formatsAll() bool { return c.FNA&3 != 0 }
 
-// idNS is what `nvme id-ns` prints. Figure 97 of the NVM Command Set Specification 1.0.
+// idNS is what `nvme id-ns` prints: the Identify Namespace data of the NVM Command Set.
 type idNS struct {
 	Size    *number `json:"nsze"`
 	Format  number  `json:"flbas"`
@@ -178,7 +178,8 @@ func decode(output []byte, v any) error {
 	return json.NewDecoder(bytes.NewReader(output[i:])).Decode(v)
 }
 
-// Parse reads outputs of `nvme list --verbose --output-format=json` and `nvme id-ctrl --output-format=json` of one drive.
+// Parse reads outputs of `nvme list --verbose --output-format=json` and `nvme id-ctrl --output-format=json` of one
+// drive.
 func Parse(outputs ...[]byte) (*raid.Inventory, error) {
 	var drive *listedController
 	var ctrl *idCtrl
@@ -228,7 +229,8 @@ type namespace struct {
 
 func build(drive *listedController, ctrl *idCtrl, namespaces []namespace) *raid.Inventory {
 	c := raid.Controller{ID: raid.ControllerID(drive.Address), Model: string(ctrl.Model), Serial: string(*ctrl.Serial),
-		Firmware: string(ctrl.Firmware), Driver: Name, ToolID: drive.Controller, Capabilities: raid.Capabilities{Levels: []raid.LevelCapability{}}}
+		Firmware: string(ctrl.Firmware), Driver: Name, ToolID: drive.Controller,
+		Capabilities: raid.Capabilities{Levels: []raid.LevelCapability{}}}
 	if ctrl.canManage() {
 		c.Capabilities.Levels = []raid.LevelCapability{{Level: raid.Level0, MinDisks: 1, MaxDisks: 1}}
 		c.Capabilities.PartialVolumes = true

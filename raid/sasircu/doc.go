@@ -14,6 +14,6 @@
 // is `missing SERIAL` here, and never a member of a certain volume. Sector sizes are not told; 512 bytes are assumed,
 // and the number of megabytes beside it is held against that.
 //
-// Names are given, but not shown afterwards, so volumes have none. Deleting one volume is DELETEVOLUME, which sas2ircu has
-// since phase 14; DELETE, which takes all of them, is never used.
+// Names can be given, but are not shown afterwards, so volumes have none. One volume is deleted with DELETEVOLUME, which
+// old phases of sas2ircu do not have; DELETE, which takes all of them, is never used.
 package sasircu

@@ -221,8 +221,8 @@ func (d *Driver) create(inv *raid.Inventory, s raid.Step) ([][]string, error) {
 	return [][]string{append(argv, "noprompt")}, nil
 }
 
-// seen finds the volume that a plan saw, by its WWID; nil if it is gone. A volume that the plan made has neither that nor
-// a name: it is the one on the step's drives.
+// seen finds the volume that a plan saw, by its WWID; nil if it is gone. A volume that the plan made has neither that
+// nor a name: it is the one on the step's drives.
 func seen(inv *raid.Inventory, ref *raid.VolumeRef, disks []raid.DiskRef) (*raid.VirtualDisk, error) {
 	if ref == nil {
 		return nil, errors.New("sasircu: no volume is named")

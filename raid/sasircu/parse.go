@@ -120,7 +120,8 @@ func parse(output []byte) *display {
 // nowhere is the place of everything that is missing.
 const nowhere = "0:0"
 
-// Parse reads the output of `sas2ircu N DISPLAY` or `sas3ircu N DISPLAY` of one controller, which may be in several parts.
+// Parse reads the output of `sas2ircu N DISPLAY` or `sas3ircu N DISPLAY` of one controller, which may be in several
+// parts.
 func Parse(outputs ...[]byte) (*raid.Inventory, error) {
 	all := &display{}
 	for _, o := range outputs {
@@ -219,7 +220,7 @@ func controller(r *record) raid.Controller {
 		// Drives without a volume are shown all the same.
 		c.Mode = raid.ModeMixed
 		c.Capabilities = raid.Capabilities{
-			// SAS-3 Integrated RAID Solution User Guide, 2.3: two volumes, ten drives in one.
+			// SAS-3 Integrated RAID Solution User Guide: two volumes, ten drives in one.
 			Levels: []raid.LevelCapability{{Level: raid.Level0, MinDisks: 2, MaxDisks: 10},
 				{Level: raid.Level1, MinDisks: 2, MaxDisks: 2},
 				{Level: raid.Level10, MinDisks: 4, MaxDisks: 10, Multiple: 2}},
@@ -407,7 +408,8 @@ func parseList(output []byte) []listed {
 		if err != nil || index > 255 {
 			continue
 		}
-		all = append(all, listed{index, m[2], raid.ControllerID(fmt.Sprintf("%04x:%02x:%02x.%x", at[0], at[1], at[2], at[3]))})
+		address := fmt.Sprintf("%04x:%02x:%02x.%x", at[0], at[1], at[2], at[3])
+		all = append(all, listed{index, m[2], raid.ControllerID(address)})
 	}
 	return all
 }

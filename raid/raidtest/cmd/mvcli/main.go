@@ -1,5 +1,5 @@
-// Command mvcli is an emulator of the tool of that name over the simulated chassis in the file that LODA_CHASSIS names. See
-// package mvclitool.
+// Command mvcli is an emulator of the tool of that name over the simulated chassis in the file that LODA_CHASSIS names.
+// See package mvclitool.
 package main
 
 import (
