@@ -171,6 +171,9 @@ type VirtualDisk struct {
 	Members []DiskID `json:"members"`
 	Missing int      `json:"missing,omitempty"`
 	Spares  []DiskID `json:"spares,omitempty"`
+	// Parts are the operating system's devices that a volume of its own making is made of, spares and failed ones as well:
+	// drives, or partitions of them. Controllers have none.
+	Parts []string `json:"parts,omitempty"`
 	// Boot: the firmware starts from it. Nil: unknown.
 	Boot *bool `json:"boot,omitempty"`
 	// Path is the operating system's device, such as /dev/sda; it may appear seconds after the volume.

@@ -1,0 +1,151 @@
+package mvclitool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/project-loda/loda/hw"
+	"github.com/project-loda/loda/raid"
+	"github.com/project-loda/loda/raid/raidtest"
+)
+
+// Runner runs the tool in this process.
+func Runner(c *raidtest.Chassis) raid.Runner { return runner{c} }
+
+type runner struct{ chassis *raidtest.Chassis }
+
+func (r runner) Run(ctx context.Context, argv ...string) (*raid.Output, error) {
+	text, exit, err := Run(ctx, r.chassis, argv[1:])
+	if err != nil {
+		return nil, err
+	}
+	return &raid.Output{Stdout: []byte(text), ExitCode: exit}, nil
+}
+
+// Main is the tool as an executable over the chassis that the environment names in LODA_CHASSIS.
+func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	chassis, err := raidtest.Open(os.Getenv("LODA_CHASSIS"))
+	if err != nil {
+		fmt.Fprintf(stderr, "LODA_CHASSIS: %v\n", err)
+		return 2
+	}
+	text, exit, err := Run(ctx, chassis, args)
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return 2
+	}
+	fmt.Fprint(stdout, text)
+	return exit
+}
+
+// banner is what every call starts with.
+const banner = "SG driver version 3.5.36.\n"
+
+// Run is one call of the tool: what it prints, and its exit status. An error is that of the chassis, or that ctx ended.
+func Run(ctx context.Context, chassis *raidtest.Chassis, args []string) (string, int, error) {
+	text, err := run(ctx, chassis, args)
+	if errors.Is(err, raidtest.ErrPowerOff) {
+		return "", raidtest.ExitPowerOff, nil
+	}
+	return banner + text, 0, err
+}
+
+func run(ctx context.Context, chassis *raidtest.Chassis, args []string) (string, error) {
+	if len(args) == 3 && args[0] == "info" && args[1] == "-o" {
+		state, _, err := chassis.Read(ctx, "info")
+		if err != nil {
+			return "", err
+		}
+		if state == nil || len(state.Controllers) == 0 {
+			return "\nNo adapter is found.\n", nil
+		}
+		return info(state.Controllers, args[2]), nil
+	}
+	kind, do, err := command(args)
+	if err != nil {
+		return "\nError: " + err.Error() + "\n", nil
+	}
+	answer, err := chassis.Change(ctx, string(kind), func(s *raidtest.State) error {
+		if len(s.Controllers) == 0 {
+			return &raidtest.Refusal{Code: raidtest.RefusedUnsupported, Text: "No adapter is found."}
+		}
+		return do(s.Controllers[0])
+	})
+	switch {
+	case err != nil:
+		return "", err
+	case answer.Refused != nil:
+		return "\nError: " + answer.Refused.Text + "\n", nil
+	}
+	return "", nil
+}
+
+// command reads the arguments of a command that changes something, as mvcli 4.1 takes them.
+func command(args []string) (raid.StepKind, func(*raidtest.Controller) error, error) {
+	options := map[string]string{}
+	confirmed := false
+	for i := 1; i < len(args); i++ {
+		switch a := args[i]; {
+		case a == "--waiveconfirmation":
+			confirmed = true
+		case a == "-f":
+		case len(a) > 2 && a[0] == '-' && a[1] != '-':
+			options[a[:2]] = a[2:]
+		case len(a) == 2 && a[0] == '-' && i+1 < len(args):
+			i++
+			options[a] = args[i]
+		default:
+			return "", nil, fmt.Errorf("%s is no option", a)
+		}
+	}
+	switch {
+	case len(args) == 0 || options["-o"] != "vd":
+		return "", nil, errors.New("unknown command")
+	case !confirmed:
+		return "", nil, errors.New("nobody confirmed")
+	case args[0] == "delete":
+		n, err := strconv.Atoi(options["-i"])
+		if err != nil {
+			return "", nil, errors.New("invalid VD id")
+		}
+		return raid.StepDeleteVolume, func(c *raidtest.Controller) error { return c.DeleteVolume(n) }, nil
+	case args[0] == "create":
+		v := raidtest.NewVolume{Level: raid.Level(options["-r"]), Name: options["-n"]}
+		v.Name = v.Name[:min(len(v.Name), 10)]
+		if b, ok := options["-b"]; ok {
+			n, err := strconv.Atoi(b)
+			if err != nil || !slices.Contains([]int{16, 32, 64, 128}, n) {
+				return "", nil, errors.New("invalid block size")
+			}
+			v.Strip = hw.Size(n) << 10
+		}
+		return raid.StepCreateVolume, func(c *raidtest.Controller) error {
+			for _, id := range strings.Split(options["-d"], ",") {
+				i := slices.IndexFunc(c.Drives, func(d *raidtest.Drive) bool { return !d.Pulled && strconv.Itoa(d.Slot) == id })
+				if i < 0 {
+					return &raidtest.Refusal{Code: raidtest.RefusedNoDrive, Text: "PD " + id + " is not found."}
+				}
+				v.Drives = append(v.Drives, c.Drives[i].Serial)
+			}
+			_, err := c.CreateVolume(v)
+			return err
+		}, nil
+	}
+	return "", nil, errors.New("unknown command")
+}
+
+// Card is a boot card without drives: it mirrors two.
+func Card(id raid.ControllerID, serial string) *raidtest.Controller {
+	c := raidtest.MegaRAID(id, serial)
+	c.Vendor, c.Model, c.Firmware, c.Cache = "Dell", "BOSS-S1", "2.5.13.1210", raid.Cache{}
+	c.Capabilities = raid.Capabilities{Levels: []raid.LevelCapability{{Level: raid.Level1, MinDisks: 2, MaxDisks: 2}},
+		Strips: []hw.Size{64 << 10}, MaxVolumes: 1, MaxName: 10, Names: true}
+	c.DefaultStrip, c.DefaultPolicies = 64<<10, raid.Policies{}
+	return c
+}
