@@ -84,6 +84,9 @@ type NewVolume struct {
 	Strip      hw.Size        `json:"strip,omitempty"`
 	Policies   Policies       `json:"policies,omitzero"`
 	Initialize Initialization `json:"initialize,omitempty"`
+	// Boot: the machine will start from it. Firmware is told by a step of its own; this is for drivers whose volumes are
+	// made in another way then.
+	Boot bool `json:"boot,omitempty"`
 }
 
 // Permission is what a person or a profile must have named before a step may be done.
