@@ -65,7 +65,7 @@ func (p *planner) assign() *assignment {
 	slices.SortStableFunc(order, func(x, y int) int {
 		dx, dy := &p.inv.Disks[x], &p.inv.Disks[y]
 		return cmp.Or(cmp.Compare(rank[x], rank[y]), cmp.Compare(dx.Bytes, dy.Bytes),
-			compareNatural(dx.Location, dy.Location), cmp.Compare(dx.ID, dy.ID))
+			CompareLocations(dx.Location, dy.Location), cmp.Compare(dx.ID, dy.ID))
 	})
 
 	var seekers []*seeker
@@ -134,7 +134,7 @@ func (p *planner) assign() *assignment {
 	freed := map[int]bool{}
 	for g, s := range seekers {
 		slices.SortFunc(given[g], func(x, y int) int {
-			return compareNatural(p.inv.Disks[x].Location, p.inv.Disks[y].Location)
+			return CompareLocations(p.inv.Disks[x].Location, p.inv.Disks[y].Location)
 		})
 		for _, d := range given[g] {
 			disk := &p.inv.Disks[d]
@@ -210,7 +210,7 @@ func (p *planner) keepSpares() [][]int {
 		}
 	}
 	slices.SortStableFunc(spares, func(x, y int) int {
-		return compareNatural(p.inv.Disks[x].Location, p.inv.Disks[y].Location)
+		return CompareLocations(p.inv.Disks[x].Location, p.inv.Disks[y].Location)
 	})
 	demands := make([]demand, len(p.want.Spares))
 	for i := range p.want.Spares {
@@ -537,7 +537,7 @@ func (p *planner) shortage(order []int, seekers []*seeker, owner []int, usable [
 			problem.Considered = append(problem.Considered, Considered{ref(disk), reasons})
 		}
 		slices.SortStableFunc(problem.Considered, func(a, b Considered) int {
-			return compareNatural(a.Disk.Location, b.Disk.Location)
+			return CompareLocations(a.Disk.Location, b.Disk.Location)
 		})
 		if len(p.inv.Disks) == 0 {
 			problem.Text += "; the controller has no drives"

@@ -45,6 +45,9 @@ type Controller struct {
 	Slot string `json:"slot,omitempty"`
 	// Driver is the name of the driver that read this, such as storcli.
 	Driver string `json:"driver,omitempty"`
+	// ToolID is what the tool itself calls the controller in its commands: `0` to storcli, `slot=0` to ssacli, `1` to
+	// arcconf. Numbers move when a card is added, so it is no name for anything that outlives a reading.
+	ToolID string `json:"tool_id,omitempty"`
 	// Mode is how it treats its drives now, and PendingMode how after the next reboot, if that is another.
 	Mode        Mode  `json:"mode,omitempty"`
 	PendingMode Mode  `json:"pending_mode,omitempty"`
@@ -147,8 +150,11 @@ type PhysicalDisk struct {
 type VirtualDisk struct {
 	ID VolumeID `json:"id"`
 	// WWN is what the operating system finds it by (naa.…). It is the one name that no other volume ever has.
-	WWN   string      `json:"wwn,omitempty"`
-	Name  string      `json:"name,omitempty"`
+	WWN  string `json:"wwn,omitempty"`
+	Name string `json:"name,omitempty"`
+	// Group is the tool's name of the set of drives that the volume is on, maybe with others beside it: drive group 0,
+	// array A. Spares are given to groups. Names move to other groups when one is deleted.
+	Group string      `json:"group,omitempty"`
 	Level LevelState  `json:"level"`
 	Spans int         `json:"spans,omitempty"`
 	Bytes int64       `json:"bytes"`

@@ -263,7 +263,7 @@ func ref(d *PhysicalDisk) DiskRef {
 }
 
 func refVolume(inv *Inventory, v *VirtualDisk) VolumeRef {
-	r := VolumeRef{ID: v.ID, WWN: v.WWN, Name: v.Name}
+	r := VolumeRef{ID: v.ID, WWN: v.WWN, Name: v.Name, Level: v.Level.Is, Bytes: v.Bytes}
 	for _, m := range memberRefs(inv, v) {
 		r.Members = append(r.Members, m.DiskIdentity)
 	}
@@ -296,33 +296,4 @@ func human(n int64) string {
 		}
 	}
 	return fmt.Sprintf("%d B", n)
-}
-
-// compareNatural orders locations as people do: slot 10 after slot 2.
-func compareNatural(a, b string) int {
-	for a != "" && b != "" {
-		na, nb := digits(a), digits(b)
-		if na > 0 && nb > 0 {
-			da, db := strings.TrimLeft(a[:na], "0"), strings.TrimLeft(b[:nb], "0")
-			if c := cmp.Or(cmp.Compare(len(da), len(db)), cmp.Compare(da, db)); c != 0 {
-				return c
-			}
-			a, b = a[na:], b[nb:]
-			continue
-		}
-		if a[0] != b[0] {
-			return cmp.Compare(a[0], b[0])
-		}
-		a, b = a[1:], b[1:]
-	}
-	return cmp.Compare(len(a), len(b))
-}
-
-// digits is how many digits a text starts with.
-func digits(s string) int {
-	n := 0
-	for n < len(s) && s[n] >= '0' && s[n] <= '9' {
-		n++
-	}
-	return n
 }

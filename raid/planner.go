@@ -119,7 +119,7 @@ func (p *planner) mode() {
 		p.discardCache()
 	}
 	for i := range p.inv.Volumes {
-		if v := &p.inv.Volumes[i]; !whole(v) && len(p.steps) == 0 {
+		if p.want.Mode != ModeHBA && p.want.Mode != ModeJBOD && !whole(&p.inv.Volumes[i]) {
 			s.Needs = append(s.Needs, AllowDegraded)
 		}
 	}
@@ -222,7 +222,7 @@ func (p *planner) keep() {
 			}
 			return 1
 		}
-		return compareNatural(string(va.ID), string(vb.ID))
+		return CompareLocations(string(va.ID), string(vb.ID))
 	})
 	demands := make([]demand, len(p.want.Volumes))
 	for i := range p.want.Volumes {
@@ -435,8 +435,18 @@ func (p *planner) describe(v *VirtualDisk) string {
 // delete plans the end of a volume.
 func (p *planner) delete(v *VirtualDisk, reason string) {
 	r := refVolume(p.inv, v)
-	s := Step{Kind: StepDeleteVolume, Volume: &r, Disks: memberRefs(p.inv, v), Reason: reason,
-		Destroys: []string{p.describe(v)}, Needs: []Permission{AllowDestroy}}
+	s := Step{Kind: StepDeleteVolume, Volume: &r, Reason: reason, Destroys: []string{p.describe(v)},
+		Needs: []Permission{AllowDestroy}}
+	for _, d := range memberRefs(p.inv, v) {
+		if _, twice := p.twice[p.disks[d.ID]]; d.Known() && !twice {
+			s.Disks = append(s.Disks, d)
+		}
+	}
+	if v.WWN == "" && (len(s.Disks) == 0 || len(s.Disks) != len(v.Members)) {
+		p.problem("", "%s must go, and cannot be told from another one: it has no WWN, and not all of its drives have serial "+
+			"numbers; delete it by hand", p.describe(v))
+		return
+	}
 	if !whole(v) {
 		s.Needs = append(s.Needs, AllowDegraded)
 	}

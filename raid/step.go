@@ -61,9 +61,12 @@ type Step struct {
 
 // VolumeRef is a volume as a plan saw it.
 type VolumeRef struct {
-	ID      VolumeID       `json:"id,omitempty"`
-	WWN     string         `json:"wwn,omitempty"`
-	Name    string         `json:"name,omitempty"`
+	ID   VolumeID `json:"id,omitempty"`
+	WWN  string   `json:"wwn,omitempty"`
+	Name string   `json:"name,omitempty"`
+	// Level, Bytes and Members are the proof where there is no WWN.
+	Level   Level          `json:"level,omitempty"`
+	Bytes   int64          `json:"bytes,omitempty"`
 	Members []DiskIdentity `json:"members,omitempty"`
 }
 
@@ -84,8 +87,8 @@ type NewVolume struct {
 	Strip      hw.Size        `json:"strip,omitempty"`
 	Policies   Policies       `json:"policies,omitzero"`
 	Initialize Initialization `json:"initialize,omitempty"`
-	// Boot: the machine will start from it. Firmware is told by a step of its own; this is for drivers whose volumes are
-	// made in another way then.
+	// Boot: the firmware is going to start from it. Controllers are told afterwards ([StepBoot]); the kernel's RAID has to
+	// know beforehand, since it decides where on the drives it keeps its own records.
 	Boot bool `json:"boot,omitempty"`
 }
 

@@ -78,7 +78,7 @@ func (p *planner) byPlace() []int {
 		order[i] = i
 	}
 	slices.SortStableFunc(order, func(a, b int) int {
-		return compareNatural(string(p.inv.Volumes[a].ID), string(p.inv.Volumes[b].ID))
+		return CompareLocations(string(p.inv.Volumes[a].ID), string(p.inv.Volumes[b].ID))
 	})
 	return order
 }
@@ -178,6 +178,11 @@ func (p *planner) check(i int, a *assignment) {
 	parts := int64(dataDisks(w.Level, n, spans))
 	if parts <= 0 {
 		return // said above
+	}
+	for _, d := range disks { // of a volume beside that is there
+		if disk := &p.inv.Disks[d]; p.anchor(p.base(i)) >= 0 && disk.State.Is != DiskOnline && p.inv.Controller.ID != MD {
+			p.problem(at+".disks", "%s, which it is to share, is %s", ref(disk), disk.State)
+		}
 	}
 	all := p.smallest(disks)
 	room, beside := all, 0

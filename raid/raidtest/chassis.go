@@ -184,6 +184,7 @@ func (c *Chassis) command(ctx context.Context, op string, writes bool, change fu
 			return err
 		}
 		if kind == Lie {
+			s = &State{}
 			if err := json.Unmarshal(before, s); err != nil {
 				return err
 			}

@@ -1,4 +1,11 @@
-// Package raidtest is a laboratory for RAID drivers: a controller with its drives that exists only in a file.
+// Package raidtest is a laboratory for RAID drivers: a controller with its drives that exists only in a file, and a suite
+// of tests that any [raid.Driver] can run over it.
+//
+//	func TestDriver(t *testing.T) {
+//		raidtest.Run(t, raidtest.Suite{New: func(t *testing.T, c *raidtest.Chassis) raid.Driver {
+//			return mytool.New(emulator(t, c))
+//		}})
+//	}
 //
 // A [Chassis] is the file. It may be open in several processes at once, such as a test and an emulator of a vendor's tool
 // that a driver starts again for each command. An emulator is small: it parses arguments, calls [Chassis.Read] or

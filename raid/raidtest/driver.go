@@ -1,17 +1,23 @@
 package raidtest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/project-loda/loda/raid"
 )
 
 // Driver is a [raid.Driver] straight over a chassis: what a vendor's tool and the driver for it are together.
-type Driver struct{ Chassis *Chassis }
+type Driver struct {
+	Chassis *Chassis
+	// Patience is how long a command may take before it is ended; 0: a second.
+	Patience time.Duration
+}
 
 var _ raid.Driver = (*Driver)(nil)
 
@@ -46,11 +52,17 @@ func (d *Driver) Inventory(ctx context.Context, id raid.ControllerID) (*raid.Inv
 
 // look reads, whatever the exit status: what was printed is complete.
 func (d *Driver) look(ctx context.Context) (*State, error) {
+	ctx, cancel := d.patience(ctx)
+	defer cancel()
 	s, _, err := d.Chassis.Read(ctx, "show")
 	if err == nil && s == nil {
 		err = errors.New("chassis: the tool refused to list its controllers; look at its log")
 	}
 	return s, err
+}
+
+func (d *Driver) patience(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, cmp.Or(d.Patience, time.Second))
 }
 
 // Commands are not run by anything; they show what a tool with a grammar would be told.
@@ -70,6 +82,9 @@ func (d *Driver) Commands(inv *raid.Inventory, s raid.Step) ([][]string, error) 
 
 // Exec does a step.
 func (d *Driver) Exec(ctx context.Context, inv *raid.Inventory, s raid.Step, report func(raid.Progress)) error {
+	// A caller who gives up does not end a command that writes.
+	ctx, cancel := d.patience(context.WithoutCancel(ctx))
+	defer cancel()
 	answer, err := d.Chassis.Change(ctx, string(s.Kind), func(state *State) error {
 		c := state.Controller(s.Controller)
 		if c == nil {

@@ -5,7 +5,7 @@ import "slices"
 // A Fault is something that goes wrong with a command. It goes wrong once.
 type Fault struct {
 	Kind FaultKind `json:"kind"`
-	// Op is the command that it happens to; empty: any that writes.
+	// Op is the command that it happens to; empty: any that writes; [AnyRead]: any that reads.
 	Op string `json:"op,omitempty"`
 	// Command is the number of the command that writes, counted from 1 over the life of the chassis; 0: the next one.
 	Command int `json:"command,omitempty"`
@@ -15,6 +15,9 @@ type Fault struct {
 	Code RefusalCode `json:"code,omitempty"`
 	Text string      `json:"text,omitempty"`
 }
+
+// AnyRead stands for all commands that only look.
+const AnyRead = "read"
 
 // FaultKind is what goes wrong.
 type FaultKind string
@@ -52,7 +55,7 @@ func (f *Fault) refusal() *Refusal {
 // fault takes the fault that happens to a command.
 func (s *State) fault(op string, writes bool) *Fault {
 	i := slices.IndexFunc(s.Faults, func(f Fault) bool {
-		return (f.Op == op || f.Op == "" && writes) && (f.Command == 0 || writes && f.Command == s.Commands)
+		return (f.Op == op || f.Op == "" && writes || f.Op == AnyRead && !writes) && (f.Command == 0 || writes && f.Command == s.Commands)
 	})
 	if i < 0 {
 		return nil
