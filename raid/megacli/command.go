@@ -93,12 +93,11 @@ func makeCommands(adapter int, inv *raid.Inventory, s raid.Step, dry bool) ([]co
 				}
 				return nil, err
 			}
-			array, _, _ := strings.Cut(string(v.ID), "/")
-			if _, err := strconv.Atoi(array); err != nil {
+			if v.Group == "" {
 				return nil, fmt.Errorf("nothing tells the drive group of volume %s", v.ID)
 			}
-			if !slices.Contains(arrays, array) {
-				arrays = append(arrays, array)
+			if !slices.Contains(arrays, v.Group) {
+				arrays = append(arrays, v.Group)
 			}
 		}
 		return eachDisk(inv, s.Disks, func(d *raid.PhysicalDisk) []command {
@@ -328,10 +327,9 @@ func eachDisk(inv *raid.Inventory, refs []raid.DiskRef, do func(*raid.PhysicalDi
 
 var errNoVolume = errors.New("is not there")
 
-// targetOf is the target id in `0/2`.
+// targetOf is the target id that a volume is named by.
 func targetOf(id raid.VolumeID) (int, bool) {
-	_, target, _ := strings.Cut(string(id), "/")
-	n, err := strconv.Atoi(target)
+	n, err := strconv.Atoi(string(id))
 	return n, err == nil && n >= 0
 }
 

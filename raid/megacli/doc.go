@@ -9,5 +9,5 @@
 // verdict is the last line, `Exit Code: 0x00`; the exit status of the process is often the same, and is not looked at.
 //
 // It tells no WWN of a volume. A volume is known by its target id and the drives that it is on; the driver's name for it
-// is drive group and target id, `0/2`, as storcli has it.
+// is the target id.
 package megacli

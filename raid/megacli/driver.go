@@ -129,9 +129,9 @@ func (d *Driver) line(args []string) string {
 func (d *Driver) Commands(inv *raid.Inventory, s raid.Step) ([][]string, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	number, ok := d.known[inv.Controller.ID]
-	if !ok {
-		return nil, fmt.Errorf("controller %s: read its inventory first, to know what MegaCli calls it", inv.Controller.ID)
+	number, err := strconv.Atoi(inv.Controller.ToolID)
+	if err != nil || number < 0 {
+		return nil, fmt.Errorf("controller %s: the inventory does not tell what MegaCli calls it", inv.Controller.ID)
 	}
 	commands, err := makeCommands(number, inv, s, true)
 	if err != nil {
@@ -166,8 +166,7 @@ func (d *Driver) Exec(ctx context.Context, inv *raid.Inventory, s raid.Step, rep
 		return err
 	}
 	// From here on a command that was begun is waited for.
-	work, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeLimit)
-	defer cancel()
+	work := context.WithoutCancel(ctx)
 	var trouble []error
 	for _, c := range commands {
 		if err := d.write(work, c); err != nil {
@@ -214,6 +213,8 @@ var (
 
 // write runs a command that changes something, once. MegaCli tells its verdict as text.
 func (d *Driver) write(ctx context.Context, c command) error {
+	ctx, cancel := context.WithTimeout(ctx, writeLimit)
+	defer cancel()
 	out, err := d.run.Run(ctx, d.argv(c.args)...)
 	if err != nil {
 		return fmt.Errorf("%s: %w", d.line(c.args), err)

@@ -166,7 +166,7 @@ func refs(inv *raid.Inventory, ids ...raid.DiskID) []raid.DiskRef {
 
 func TestEachStepIsSaidInTheToolsGrammar(t *testing.T) {
 	s, d, inv := open(t)
-	os := &raid.VolumeRef{ID: "0/0", Members: []raid.DiskIdentity{inv.Disks[1].Identity(), inv.Disks[2].Identity()}}
+	os := &raid.VolumeRef{ID: "0", Members: []raid.DiskIdentity{inv.Disks[1].Identity(), inv.Disks[2].Identity()}}
 	for _, c := range []struct {
 		step raid.Step
 		want []string
@@ -183,7 +183,7 @@ func TestEachStepIsSaidInTheToolsGrammar(t *testing.T) {
 			"-LDSetProp Direct -L0 -a0", "-LDSetProp NoCachedBadBBU -L0 -a0", "-LDSetProp EnDskCache -L0 -a0"}},
 		{raid.Step{Kind: raid.StepRemoveSpare, Disks: refs(inv, "32:5")}, []string{"-PDHSP -Rmv -PhysDrv[32:5] -a0"}},
 		{raid.Step{Kind: raid.StepAddSpare, Disks: refs(inv, ":7")}, []string{"-PDHSP -Set -PhysDrv[:7] -a0"}},
-		{raid.Step{Kind: raid.StepAddSpare, Disks: refs(inv, ":7"), SpareFor: []raid.VolumeRef{{ID: "1/1"}}},
+		{raid.Step{Kind: raid.StepAddSpare, Disks: refs(inv, ":7"), SpareFor: []raid.VolumeRef{{ID: "1"}}},
 			[]string{"-PDHSP -Set -Dedicated -Array1 -PhysDrv[:7] -a0"}},
 		{raid.Step{Kind: raid.StepReady, Disks: refs(inv, "32:8", "32:9", ":7")},
 			[]string{"-PDMakeGood -PhysDrv[32:8] -Force -a0", "-PDMakeGood -PhysDrv[32:9] -Force -a0"}},
@@ -215,7 +215,7 @@ func TestEachStepIsSaidInTheToolsGrammar(t *testing.T) {
 
 func TestAVolumeOnOtherDrivesIsNotTheOneThatWasMeant(t *testing.T) {
 	s, d, inv := open(t)
-	err := d.Exec(t.Context(), inv, raid.Step{Kind: raid.StepDeleteVolume, Volume: &raid.VolumeRef{ID: "0/0",
+	err := d.Exec(t.Context(), inv, raid.Step{Kind: raid.StepDeleteVolume, Volume: &raid.VolumeRef{ID: "0",
 		Members: []raid.DiskIdentity{{Serial: "A"}, {Serial: "B"}}}}, nil)
 	require.ErrorContains(t, err, "is not there")
 	require.Empty(t, s.written)

@@ -391,11 +391,10 @@ func (a *adapter) inventory() *raid.Inventory {
 	})
 	var carriers []raid.DiskID
 	for _, v := range volumes {
-		group := "-"
 		if v.group >= 0 {
-			group = strconv.Itoa(v.group)
+			v.Group = strconv.Itoa(v.group)
 		}
-		v.ID = raid.VolumeID(group + "/" + strconv.Itoa(v.number))
+		v.ID = raid.VolumeID(strconv.Itoa(v.number))
 		v.Spans = v.spans
 		v.Level = level(v.levelRaw, v.spans)
 		v.Members = append([]raid.DiskID{}, v.members...)
@@ -444,7 +443,8 @@ func (a *adapter) inventory() *raid.Inventory {
 }
 
 func (a *adapter) controller() raid.Controller {
-	c := raid.Controller{ID: raid.ControllerID("a" + strconv.Itoa(a.number)), Driver: Name, Mode: raid.ModeRAID,
+	c := raid.Controller{ID: raid.ControllerID("a" + strconv.Itoa(a.number)), Driver: Name, ToolID: strconv.Itoa(a.number),
+		Mode:  raid.ModeRAID,
 		Model: a.facts["Product Name"], Serial: a.facts["Serial No"],
 		Firmware: cmp.Or(a.facts["FW Package Build"], a.facts["FW Version"])}
 	if address := a.address(); address != "" {

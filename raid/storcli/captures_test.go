@@ -89,7 +89,7 @@ func TestCapturesOfRealToolsSayWhatTheirManifestSays(t *testing.T) {
 					require.Equal(t, hw.SSD, d.Medium)
 					require.InDelta(t, tera(3.492), d.Bytes, 1<<20)
 				}
-				require.Equal(t, raid.VolumeID("0/0"), inv.Volumes[0].ID)
+				require.Equal(t, raid.VolumeID("0"), inv.Volumes[0].ID)
 				require.Equal(t, raid.Level6, inv.Volumes[0].Level.Is)
 				require.Equal(t, []string{"storage1", "storage2"}[i], inv.Volumes[0].Name)
 				near(t, tera(55.881), inv.Volumes[0])
@@ -97,7 +97,8 @@ func TestCapturesOfRealToolsSayWhatTheirManifestSays(t *testing.T) {
 			require.Len(t, all[0].Volumes, 1)
 			require.Equal(t, raid.ControllerID("0000:3b:00.0"), all[0].Controller.ID)
 			require.Len(t, all[1].Volumes, 2)
-			require.Equal(t, raid.VolumeID("0/234"), all[1].Volumes[1].ID)
+			require.Equal(t, raid.VolumeID("234"), all[1].Volumes[1].ID)
+			require.Equal(t, "0", all[1].Volumes[1].Group)
 			require.Equal(t, raid.Level1, all[1].Volumes[1].Level.Is)
 			require.Equal(t, "OS", all[1].Volumes[1].Name)
 			near(t, giga(893.750), all[1].Volumes[1])
@@ -119,7 +120,8 @@ func TestCapturesOfRealToolsSayWhatTheirManifestSays(t *testing.T) {
 			inv := only(t, name)
 			require.Contains(t, inv.Warnings, "Incomplete foreign configuration (59)")
 			require.Contains(t, inv.Controller.Model, "RS3DC080")
-			require.Equal(t, raid.VolumeID("2/1"), inv.Volumes[0].ID)
+			require.Equal(t, raid.VolumeID("1"), inv.Volumes[0].ID)
+			require.Equal(t, "2", inv.Volumes[0].Group)
 			require.Equal(t, raid.Level0, inv.Volumes[0].Level.Is)
 			near(t, tera(43.655), inv.Volumes[0])
 			require.Equal(t, map[string]int{"UGood": 12}, states(inv))
@@ -155,7 +157,7 @@ func TestCapturesOfRealToolsSayWhatTheirManifestSays(t *testing.T) {
 			inv := only(t, name)
 			require.Len(t, inv.Volumes, 1)
 			v := inv.Volumes[0]
-			require.Equal(t, raid.VolumeID("0/0"), v.ID)
+			require.Equal(t, raid.VolumeID("0"), v.ID)
 			require.Equal(t, raid.Level10, v.Level.Is)
 			require.Equal(t, raid.VolumeOptimal, v.State.Is)
 			require.Equal(t, 2, v.Spans)
@@ -172,7 +174,7 @@ func TestCapturesOfRealToolsSayWhatTheirManifestSays(t *testing.T) {
 		},
 		"storcli/sdflex_vall_r5.json": func(t *testing.T, name string) {
 			v := only(t, name).Volumes[0]
-			require.Equal(t, raid.VolumeID("0/0"), v.ID)
+			require.Equal(t, raid.VolumeID("0"), v.ID)
 			require.Equal(t, raid.Level5, v.Level.Is)
 			require.Equal(t, int64(60<<30), v.Bytes)
 			require.Equal(t, raid.VolumeOptimal, v.State.Is)
@@ -227,7 +229,7 @@ func TestCapturesOfRealToolsSayWhatTheirManifestSays(t *testing.T) {
 			require.Contains(t, all[2].Controller.Model, "9286CV-8e")
 			require.Equal(t, map[string]int{"Onln": 8, "UGood": 4}, states(all[2]))
 			v := all[2].Volumes[0]
-			require.Equal(t, raid.VolumeID("0/0"), v.ID)
+			require.Equal(t, raid.VolumeID("0"), v.ID)
 			require.Equal(t, raid.Level10, v.Level.Is)
 			require.Len(t, v.Members, 8)
 			require.Equal(t, 4, v.Spans)
@@ -247,7 +249,7 @@ func TestCapturesOfRealToolsSayWhatTheirManifestSays(t *testing.T) {
 			require.Len(t, inv.Volumes, 2)
 			require.Equal(t, raid.Level1, inv.Volumes[0].Level.Is)
 			near(t, giga(278.464), inv.Volumes[0])
-			require.Equal(t, raid.VolumeID("1/1"), inv.Volumes[1].ID)
+			require.Equal(t, raid.VolumeID("1"), inv.Volumes[1].ID)
 			require.Equal(t, raid.Level10, inv.Volumes[1].Level.Is)
 			near(t, tera(1.903), inv.Volumes[1])
 			require.Equal(t, 7, inv.Volumes[1].Spans)
@@ -292,7 +294,7 @@ func TestCapturesOfRealToolsSayWhatTheirManifestSays(t *testing.T) {
 		"storcli/textfile_ep420i_show_all.json": func(t *testing.T, name string) {
 			inv := only(t, name)
 			require.Equal(t, "PRAID EP420i", inv.Controller.Model)
-			require.Equal(t, raid.VolumeID("0/0"), inv.Volumes[0].ID)
+			require.Equal(t, raid.VolumeID("0"), inv.Volumes[0].ID)
 			require.Equal(t, raid.Level6, inv.Volumes[0].Level.Is)
 			require.Equal(t, raid.VolumeOptimal, inv.Volumes[0].State.Is)
 			require.Equal(t, raid.WriteBack, inv.Volumes[0].Current.Write)
@@ -311,7 +313,7 @@ func TestCapturesOfRealToolsSayWhatTheirManifestSays(t *testing.T) {
 			inv := only(t, name)
 			require.Len(t, inv.Volumes, 6)
 			for i, v := range inv.Volumes {
-				require.Equal(t, []raid.VolumeID{"0/0", "1/1", "2/2", "3/3", "4/4", "5/5"}[i], v.ID)
+				require.Equal(t, []raid.VolumeID{"0", "1", "2", "3", "4", "5"}[i], v.ID)
 				require.Equal(t, []raid.Level{"1", "0", "0", "0", "0", "5"}[i], v.Level.Is)
 				near(t, []int64{giga(446.625), tera(3.637), tera(3.637), tera(3.637), tera(3.637), tera(7.276)}[i], v)
 				require.Equal(t, raid.VolumeOptimal, v.State.Is)

@@ -25,9 +25,13 @@ const placeholder = "NEW"
 func (d *Driver) Commands(inv *raid.Inventory, s raid.Step) ([][]string, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	number, err := strconv.Atoi(inv.Controller.ToolID)
+	if err != nil || number < 0 {
+		return nil, fmt.Errorf("controller %s: the inventory does not tell what %s calls it", inv.Controller.ID, d.Name())
+	}
 	at, ok := d.known[inv.Controller.ID]
-	if !ok {
-		return nil, fmt.Errorf("controller %s: read its inventory first, to know what %s calls it", inv.Controller.ID, d.Name())
+	if !ok || at.number != number {
+		at = address{number, (&found{version: "007"}).dialect(d.tool)}
 	}
 	commands, err := makeCommands(at, inv, s, true)
 	if err != nil {
@@ -243,7 +247,7 @@ func findVolume(inv *raid.Inventory, ref *raid.VolumeRef) (*raid.VirtualDisk, er
 	}
 	switch len(fits) {
 	case 1:
-		if _, _, ok := splitVolumeID(fits[0].ID); !ok {
+		if _, ok := volumeNumber(fits[0].ID); !ok {
 			return nil, fmt.Errorf("volume %q has no number that the tool would know", fits[0].ID)
 		}
 		return fits[0], nil
@@ -287,7 +291,7 @@ func volumePath(inv *raid.Inventory, ref *raid.VolumeRef, dry bool) (string, err
 		}
 		return "", err
 	}
-	_, number, _ := splitVolumeID(v.ID)
+	number, _ := volumeNumber(v.ID)
 	return "/v" + strconv.Itoa(number), nil
 }
 
@@ -303,12 +307,11 @@ func spareGroups(inv *raid.Inventory, refs []raid.VolumeRef, dry bool) ([]string
 			}
 			return nil, err
 		}
-		group, _, _ := splitVolumeID(v.ID)
-		if group < 0 {
+		if _, err := strconv.ParseUint(v.Group, 10, 16); err != nil {
 			return nil, fmt.Errorf("nothing tells the drive group of volume %s", v.ID)
 		}
-		if g := strconv.Itoa(group); !slices.Contains(groups, g) {
-			groups = append(groups, g)
+		if !slices.Contains(groups, v.Group) {
+			groups = append(groups, v.Group)
 		}
 	}
 	if len(groups) == 0 {

@@ -19,6 +19,8 @@ import (
 type Driver struct {
 	run  raid.Runner
 	tool string
+	// reads and writes are how long a command may take.
+	reads, writes time.Duration
 
 	mu sync.Mutex
 	// known is where controllers were when they were last read. Nothing in it is believed when something is written.
@@ -48,8 +50,21 @@ const (
 var _ raid.Driver = (*Driver)(nil)
 
 // New returns a driver over a tool: storcli64, perccli64, storcli2 or perccli2, by name or path. It runs nothing yet.
-func New(run raid.Runner, tool string) *Driver {
-	return &Driver{run: run, tool: tool, known: map[raid.ControllerID]address{}}
+func New(run raid.Runner, tool string, options ...Option) *Driver {
+	d := &Driver{run: run, tool: tool, reads: readLimit, writes: writeLimit, known: map[raid.ControllerID]address{}}
+	for _, o := range options {
+		o(d)
+	}
+	return d
+}
+
+// Option of a driver.
+type Option func(*Driver)
+
+// WithLimits sets how long commands may take: those that read are ended then, with what they had begun; after one that
+// writes, which nobody interrupts before, the driver looks what has become of it.
+func WithLimits(reads, writes time.Duration) Option {
+	return func(d *Driver) { d.reads, d.writes = reads, writes }
 }
 
 // Name is the tool's, without what tells its architecture: storcli, perccli, storcli2 or perccli2.
@@ -246,7 +261,7 @@ var syntaxError = regexp.MustCompile(`(?i)syntax error|unexpected token|invalid 
 
 // read asks. Answers that report a failure are answers.
 func (d *Driver) read(ctx context.Context, args ...string) ([]reply, error) {
-	ctx, cancel := context.WithTimeout(ctx, readLimit)
+	ctx, cancel := context.WithTimeout(ctx, d.reads)
 	defer cancel()
 	if d.quiet != nil {
 		return d.ask(ctx, args, d.quiet)

@@ -31,8 +31,7 @@ func (d *Driver) Exec(ctx context.Context, inv *raid.Inventory, s raid.Step, rep
 		return err
 	}
 	// From here on a command that was begun is waited for.
-	work, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeLimit)
-	defer cancel()
+	work := context.WithoutCancel(ctx)
 	var trouble []error
 	for _, c := range commands {
 		if err := d.write(work, c); err != nil {
@@ -64,6 +63,8 @@ func (d *Driver) write(ctx context.Context, c command) error {
 	if quiet == nil {
 		quiet = quiets[0]
 	}
+	ctx, cancel := context.WithTimeout(ctx, d.writes)
+	defer cancel()
 	replies, err := d.ask(ctx, c.args, quiet)
 	if err != nil {
 		return err
@@ -112,7 +113,7 @@ func (d *Driver) created(ctx context.Context, before *raid.Inventory, s raid.Ste
 	if !starts(s.Create.Initialize) {
 		return nil
 	}
-	_, number, _ := splitVolumeID(v.ID)
+	number, _ := volumeNumber(v.ID)
 	if err := d.write(ctx, initialize(d.known[id], strconv.Itoa(number), s.Create.Initialize)); err != nil {
 		return fmt.Errorf("controller %s: volume %s is made, but is not being initialized: %w", id, v.ID, err)
 	}

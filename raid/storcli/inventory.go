@@ -125,23 +125,16 @@ func (f *found) ofGroup(volumes []*volume, group int, ids []raid.VolumeID) []rai
 
 func sortVolumeIDs(ids []raid.VolumeID) {
 	slices.SortFunc(ids, func(a, b raid.VolumeID) int {
-		ga, na, _ := splitVolumeID(a)
-		gb, nb, _ := splitVolumeID(b)
-		return cmp.Or(cmp.Compare(ga, gb), cmp.Compare(na, nb))
+		x, _ := volumeNumber(a)
+		y, _ := volumeNumber(b)
+		return cmp.Compare(x, y)
 	})
 }
 
-// splitVolumeID parts `0/239` into drive group and number. A volume whose group is not known is `-/239`.
-func splitVolumeID(id raid.VolumeID) (group, number int, ok bool) {
-	g, n, found := strings.Cut(string(id), "/")
-	number, err := strconv.Atoi(n)
-	if !found || err != nil || number < 0 {
-		return -1, -1, false
-	}
-	if group, err = strconv.Atoi(g); err != nil || group < 0 {
-		group = -1
-	}
-	return group, number, true
+// volumeNumber is the number of a volume, as it stands in paths.
+func volumeNumber(id raid.VolumeID) (int, bool) {
+	n, err := strconv.Atoi(string(id))
+	return n, err == nil && n >= 0
 }
 
 func (f *found) makeVolumes(inv *raid.Inventory) []*volume {
@@ -157,11 +150,10 @@ func (f *found) makeVolumes(inv *raid.Inventory) []*volume {
 	})
 	var lost []string
 	for _, v := range volumes {
-		group := "-"
 		if v.group >= 0 {
-			group = strconv.Itoa(v.group)
+			v.Group = strconv.Itoa(v.group)
 		}
-		v.ID = raid.VolumeID(group + "/" + strconv.Itoa(v.number))
+		v.ID = raid.VolumeID(strconv.Itoa(v.number))
 		bytes, decimal, exact := measure(v.blocks, v.printed, v.block)
 		f.decimal = f.decimal || exact && decimal
 		v.Bytes = bytes
@@ -261,7 +253,8 @@ func (f *found) personality() string {
 }
 
 func (f *found) controller() raid.Controller {
-	c := raid.Controller{ID: raid.ControllerID("c" + strconv.Itoa(f.number)), Driver: string(raid.Storcli)}
+	c := raid.Controller{ID: raid.ControllerID("c" + strconv.Itoa(f.number)), Driver: string(raid.Storcli),
+		ToolID: strconv.Itoa(f.number)}
 	if address := pciAddress(f.facts["PCI Address"], f.facts["Domain ID"]); address != "" {
 		c.ID = raid.ControllerID(address)
 	}
