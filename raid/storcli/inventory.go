@@ -179,6 +179,7 @@ func (f *found) makeVolumes(inv *raid.Inventory) []*volume {
 			is := m != nil && m[1] == strconv.Itoa(v.number)
 			v.Boot = &is
 		}
+		v.State = f.working(v)
 		if len(v.Members) == 0 {
 			lost = append(lost, string(v.ID))
 		}
@@ -188,6 +189,26 @@ func (f *found) makeVolumes(inv *raid.Inventory) []*volume {
 		f.warn("nothing tells on which drives these volumes are: " + strings.Join(lost, ", "))
 	}
 	return volumes
+}
+
+// working tells what the tool's word leaves out: a volume that a drive is rebuilt for is `Dgrd`, and one that is being
+// initialized `Optl`.
+func (f *found) working(v *volume) raid.VolumeState {
+	s := v.State
+	switch s.Is {
+	case raid.VolumeDegraded, raid.VolumePartial:
+		for _, id := range v.Members {
+			if d := f.disks[id]; d != nil && d.meaning(f.eight, false).Is == raid.DiskRebuilding {
+				s.Is = raid.VolumeRebuilding
+			}
+		}
+	case raid.VolumeOptimal:
+		// In the background it is as good as done.
+		if v.Progress != nil && strings.HasPrefix(strings.ToLower(v.Progress.What), "init") {
+			s.Is = raid.VolumeInitializing
+		}
+	}
+	return s
 }
 
 // setMembers takes the places of the drive group in their order, or else the drives that were listed for the volume, or
