@@ -240,12 +240,16 @@ func (c *call) answer(ctl card, words string) reply {
 		var others []string
 		for _, m := range ctl.Capabilities.Modes {
 			if m != ctl.Mode {
-				others = append(others, strings.TrimSpace(modeWords[m]))
+				others = append(others, strings.TrimSpace(ctl.modeWord(m)))
 			}
 		}
-		values := []string{"Current Personality", modeWords[ctl.Mode], "Supported Personalities", strings.Join(others, ", ")}
+		values := []string{"Current Personality", ctl.modeWord(ctl.Mode), "Supported Personalities",
+			strings.Join(others, ", ") + " "}
 		if ctl.PendingMode != "" {
-			values = append(values, "Requested Personality", modeWords[ctl.PendingMode])
+			values = append(values, "Requested Personality", ctl.modeWord(ctl.PendingMode))
+		}
+		if behavior := ctl.Extra["Behavior mode"]; behavior != "" {
+			values = append(values, "Behavior mode", behavior)
 		}
 		return property(values...)
 	case "show jbod":
@@ -280,6 +284,14 @@ func (c *call) drivesAnswer(ctl card, words string) reply {
 			line := object{{"Drive-ID", ctl.path(d)}, {"Progress%", "-"}, {"Status", "Not in progress"},
 				{"Estimated Time Left", "-"}}
 			if d.State == raid.DiskRebuilding {
+				line[1].value, line[2].value, line[3].value = int(d.Rebuild*100), "In progress", "5 Minutes"
+			}
+			lines = append(lines, line)
+		case "show erase":
+			r.description = "Show Drive Erase Status Succeeded."
+			line := object{{"Drive-ID", ctl.path(d)}, {"Progress%", "-"}, {"Status", "Not in progress"},
+				{"Estimated Time Left", "-"}}
+			if d.State == raid.DiskErasing {
 				line[1].value, line[2].value, line[3].value = int(d.Rebuild*100), "In progress", "5 Minutes"
 			}
 			lines = append(lines, line)
@@ -482,6 +494,32 @@ func policy(word string) (raid.Policies, bool) {
 	return p, ok
 }
 
+var driveRange = regexp.MustCompile(`^(?:(\d{1,5}):)?(\d{1,4})(?:-(\d{1,4}))?$`)
+
+// places reads `[e:]s|[e:]s-x|[e:]s-x,y`: an enclosure holds for what follows it.
+func places(list string) ([]string, bool) {
+	var all []string
+	enclosure := " "
+	for _, word := range strings.Split(list, ",") {
+		m := driveRange.FindStringSubmatch(word)
+		if m == nil {
+			return nil, false
+		}
+		if m[1] != "" {
+			enclosure = m[1]
+		}
+		from, _ := strconv.Atoi(m[2])
+		upto := from
+		if m[3] != "" {
+			upto, _ = strconv.Atoi(m[3])
+		}
+		for slot := from; slot <= upto; slot++ {
+			all = append(all, fmt.Sprintf("%s:%d", enclosure, slot))
+		}
+	}
+	return all, true
+}
+
 var sizes = regexp.MustCompile(`(?i)^(\d+)(mb|gb|tb)?$`)
 
 // addVolume is `add vd`, whose answer does not say which one it made.
@@ -510,7 +548,10 @@ func (c *call) addVolume() error {
 		case name == "name":
 			n.Name = value
 		case name == "drives":
-			drives = strings.Split(value, ",")
+			var ok bool
+			if drives, ok = places(value); !ok {
+				return c.syntaxError()
+			}
 		case name == "pdperarray":
 			perArray, _ = strconv.Atoi(value)
 		case name == "strip":
@@ -548,7 +589,7 @@ func (c *call) addVolume() error {
 		}
 		for _, at := range drives {
 			i := slices.IndexFunc(ctl.drives(), func(d *raidtest.Drive) bool {
-				return place(d) == at || place(d) == " :"+at
+				return place(d) == at
 			})
 			if i < 0 {
 				return &raidtest.Refusal{Code: raidtest.RefusedNoDrive, Text: "drive " + at + " not found"}

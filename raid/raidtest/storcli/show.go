@@ -115,10 +115,17 @@ func mediumWords(d *raidtest.Drive) (intf, med string) {
 // driveLine is a line of PD LIST.
 func (c card) driveLine(d *raidtest.Drive) object {
 	intf, med := mediumWords(d)
-	return object{{"EID:Slt", place(d)}, {"DID", d.Device}, {"State", driveWord(d)}, {"DG", c.groupWord(d)},
+	state := driveWord(d)
+	if c.isHBA() {
+		state = "UGood"
+	}
+	o := object{{"EID:Slt", place(d)}, {"DID", d.Device}, {"State", state}, {"DG", c.groupWord(d)},
 		{"Size", c.size(d.Bytes)}, {"Intf", intf}, {"Med", med}, {"SED", "N"}, {"PI", "N"},
-		{"SeSz", sectorWord(d.LogicalSector)}, {"Model", d.Model}, {"Sp", cmp.Or(d.Extra["Sp"], "U")},
-		{"Type", cmp.Or(d.Extra["Type"], "-")}}
+		{"SeSz", sectorWord(d.LogicalSector)}, {"Model", d.Model}, {"Sp", cmp.Or(d.Extra["Sp"], "U")}}
+	if c.isHBA() {
+		return o
+	}
+	return append(o, field{"Type", cmp.Or(d.Extra["Type"], "-")})
 }
 
 func (c card) driveLines() table {
@@ -226,10 +233,8 @@ func (c card) volumeProperties(v *raidtest.Volume) object {
 		{"Disk Cache Policy", cmp.Or(cache[v.Policies.DiskCache], "Disk's Default")}, {"Encryption", "None"},
 		{"Data Protection", cmp.Or(v.Extra["Data Protection"], "Disabled")}, {"Active Operations", doing},
 		{"Exposed to OS", "Yes"}}
-	for _, name := range []string{"OS Drive Name"} {
-		if v.Extra[name] != "" {
-			o = append(o, field{name, v.Extra[name]})
-		}
+	if device := v.Extra["OS Drive Name"]; device != "" {
+		o = append(o, field{"OS Drive Name", device})
 	}
 	o = append(o, object{{"Creation Date", cmp.Or(v.Extra["Creation Date"], "19-05-2026")},
 		{"Creation Time", cmp.Or(v.Extra["Creation Time"], "12:00:00 PM")}, {"Emulation type", "default"},
@@ -307,6 +312,14 @@ func (c card) busNumber() int {
 
 var modeWords = map[raid.Mode]string{raid.ModeRAID: "RAID-Mode ", raid.ModeHBA: "HBA-Mode ", raid.ModeJBOD: "JBOD-Mode "}
 
+// modeWord is the tool's word for a mode: `RAID-Mode `, in other releases `RAID `.
+func (c card) modeWord(m raid.Mode) string {
+	if c.Extra["personalities"] == "short" {
+		return strings.Replace(modeWords[m], "-Mode", "", 1)
+	}
+	return modeWords[m]
+}
+
 // battery is the table about what keeps the cache alive.
 func (c card) battery(o object) object {
 	if c.Cache.Battery.IsZero() {
@@ -363,14 +376,40 @@ func (c card) incomplete() bool {
 	return false
 }
 
+// isHBA: a card without RAID firmware, which the tool drives through another library with words of its own.
+func (c card) isHBA() bool { return c.Extra["Driver Name"] == "mpt3sas" }
+
+// showHBA is `/cX show` of one.
+func (c card) showHBA() object {
+	o := object{{"Product Name", c.Model}, {"Serial Number", c.Serial},
+		{"SAS Address", " " + c.extra("SAS Address", "500304801c71e8d0")}, {"PCI Address", c.pci()},
+		{"System Time", c.extra("System Time", "12/18/2020 13:47:25")}, {"FW Package Build", "00.00.00.00"},
+		{"FW Version", c.Firmware}, {"BIOS Version", c.extra("BIOS Version", "08.37.00.00_18.00.00.00")},
+		{"NVDATA Version", c.extra("NVDATA Version", "14.01.48.40")}, {"Driver Name", "mpt3sas"},
+		{"Driver Version", c.extra("Driver Version", "33.100.00.00")}, {"Bus Number", c.busNumber()}, {"Device Number", 0},
+		{"Function Number", 0}, {"Domain ID", 0}, {"Vendor Id", 4096}, {"Device Id", c.number16("Device Id", 151)},
+		{"SubVendor Id", c.number16("SubVendor Id", 5593)}, {"SubDevice Id", c.number16("SubDevice Id", 2056)},
+		{"Board Name", c.Model}, {"Board Assembly", "N/A"}, {"Board Tracer Number", "N/A"}}
+	if p := c.Extra["Security Protocol"]; p != "" {
+		o = append(o, field{"Security Protocol", p})
+	}
+	if drives := c.driveLines(); len(drives) > 0 {
+		o = append(o, field{"Physical Drives", len(drives)}, field{"PD LIST", drives})
+	}
+	return append(o, field{"Requested Boot Drive", "Not Set"})
+}
+
 // show is `/cX show`.
 func (c card) show() object {
+	if c.isHBA() {
+		return c.showHBA()
+	}
 	o := object{{"Product Name", c.Model}, {"Serial Number", c.Serial},
 		{"SAS Address", " " + c.extra("SAS Address", "500304801cf91808")}, {"PCI Address", c.pci()},
-		{"System Time", "11/15/2019 12:33:46"}, {"Mfg. Date", "00/00/00"}, {"Controller Time", "11/15/2019 12:33:44"},
+		{"System Time", c.extra("System Time", "11/15/2019 12:33:46")}, {"Mfg. Date", "00/00/00"}, {"Controller Time", c.extra("Controller Time", "11/15/2019 12:33:44")},
 		{"FW Package Build", c.Firmware}, {"BIOS Version", c.extra("BIOS Version", "6.36.00.2_4.19.08.00_0x06180202")},
 		{"FW Version", c.extra("FW Version", "4.680.00-8290")}, {"Driver Name", "megaraid_sas"},
-		{"Driver Version", c.extra("Driver Version", "07.705.02.00-rh1")}, {"Current Personality", modeWords[c.Mode]},
+		{"Driver Version", c.extra("Driver Version", "07.705.02.00-rh1")}, {"Current Personality", c.modeWord(c.Mode)},
 		{"Vendor Id", 4096}, {"Device Id", c.number16("Device Id", 93)}, {"SubVendor Id", c.number16("SubVendor Id", 5593)},
 		{"SubDevice Id", c.number16("SubDevice Id", 2057)}, {"Host Interface", "PCI-E"}, {"Device Interface", "SAS-12G"},
 		{"Bus Number", c.busNumber()}, {"Device Number", 0}, {"Function Number", 0}}
