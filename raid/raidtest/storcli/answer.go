@@ -1,0 +1,226 @@
+package storcli
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// field of an answer. Tools print them in an order of their own.
+type field struct {
+	name  string
+	value any
+}
+
+// object is what JSON calls so, in order.
+type object []field
+
+// table is a list of objects with the same names.
+type table []object
+
+// MarshalJSON keeps the order.
+func (o object) MarshalJSON() ([]byte, error) {
+	var b bytes.Buffer
+	b.WriteByte('{')
+	for i, f := range o {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		name, err := json.Marshal(f.name)
+		if err != nil {
+			return nil, err
+		}
+		value, err := json.Marshal(f.value)
+		if err != nil {
+			return nil, err
+		}
+		b.Write(name)
+		b.WriteByte(':')
+		b.Write(value)
+	}
+	b.WriteByte('}')
+	return b.Bytes(), nil
+}
+
+// reply is the answer about one controller.
+type reply struct {
+	// controller is nil where the answer is about the machine.
+	controller  *int
+	failed      bool
+	description string
+	details     table
+	data        any
+}
+
+func (r reply) status() string {
+	if r.failed {
+		return "Failure"
+	}
+	return "Success"
+}
+
+// print writes replies as the tool does.
+func print(out io.Writer, version, system string, asJSON bool, replies []reply) error {
+	if !asJSON {
+		for _, r := range replies {
+			r.printText(out, version, system)
+		}
+		return nil
+	}
+	var list []object
+	for _, r := range replies {
+		head := object{{"CLI Version", version}, {"Operating system", system}}
+		if r.controller != nil {
+			head = append(head, field{"Controller", *r.controller})
+		} else {
+			head = append(head, field{"Status Code", 0})
+		}
+		head = append(head, field{"Status", r.status()}, field{"Description", r.description})
+		if len(r.details) > 0 {
+			head = append(head, field{"Detailed Status", r.details})
+		}
+		o := object{{"Command Status", head}}
+		if r.data != nil {
+			o = append(o, field{"Response Data", r.data})
+		}
+		list = append(list, o)
+	}
+	data, err := json.MarshalIndent(object{{"Controllers", list}}, "", "\t")
+	if err == nil {
+		_, err = fmt.Fprintf(out, "%s\n", data)
+	}
+	return err
+}
+
+func (r reply) printText(out io.Writer, version, system string) {
+	fmt.Fprintf(out, "CLI Version = %s\nOperating system = %s\n", version, system)
+	if r.controller != nil {
+		fmt.Fprintf(out, "Controller = %d\n", *r.controller)
+	} else {
+		fmt.Fprintln(out, "Status Code = 0")
+	}
+	fmt.Fprintf(out, "Status = %s\nDescription = %s\n\n", r.status(), r.description)
+	if len(r.details) > 0 {
+		printTable(out, "Detailed Status", r.details)
+	}
+	switch data := r.data.(type) {
+	case object:
+		printObject(out, data)
+	case table:
+		printTable(out, "", data)
+	}
+	fmt.Fprintln(out)
+}
+
+func printObject(out io.Writer, o object) {
+	for _, f := range o {
+		switch v := f.value.(type) {
+		case object:
+			title(out, f.name)
+			printObject(out, v)
+			fmt.Fprintln(out)
+		case table:
+			printTable(out, f.name, v)
+		default:
+			fmt.Fprintf(out, "%s = %s\n", f.name, word(v))
+		}
+	}
+}
+
+func title(out io.Writer, name string) {
+	fmt.Fprintf(out, "\n%s :\n%s\n", name, strings.Repeat("=", len(name)))
+}
+
+// right are columns whose values stand at their right end.
+var right = map[string]bool{"Size": true, "DID": true, "DG": true, "Ctrl": true, "ErrCd": true, "NoVDs": true}
+
+func printTable(out io.Writer, name string, t table) {
+	if name != "" {
+		title(out, name)
+	}
+	fmt.Fprintln(out)
+	if len(t) == 0 {
+		return
+	}
+	var widths []int
+	for i, f := range t[0] {
+		w := len(f.name)
+		for _, line := range t {
+			w = max(w, utf8.RuneCountInString(word(line[i].value)))
+		}
+		widths = append(widths, w)
+	}
+	total := len(widths)
+	for _, w := range widths {
+		total += w
+	}
+	rule := strings.Repeat("-", total) + "\n"
+	row := func(cells []string, names object) {
+		for i, c := range cells {
+			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(c))
+			if right[names[i].name] {
+				fmt.Fprint(out, pad, c, " ")
+			} else {
+				fmt.Fprint(out, c, pad, " ")
+			}
+		}
+		fmt.Fprintln(out)
+	}
+	fmt.Fprint(out, rule)
+	var names []string
+	for _, f := range t[0] {
+		names = append(names, f.name)
+	}
+	row(names, t[0])
+	fmt.Fprint(out, rule)
+	for _, line := range t {
+		var cells []string
+		for _, f := range line {
+			cells = append(cells, word(f.value))
+		}
+		row(cells, t[0])
+	}
+	fmt.Fprint(out, rule, "\n")
+}
+
+func word(v any) string {
+	switch v := v.(type) {
+	case string:
+		return v
+	case int:
+		return strconv.Itoa(v)
+	}
+	return fmt.Sprint(v)
+}
+
+// size prints as the tool does, in binary units, cut off after three digits. Terabytes come from whole gigabytes.
+func size(bytes int64, short bool) string {
+	mib := bytes >> 20
+	gib := mib >> 10
+	var text, unit string
+	switch {
+	case bytes == 0:
+		return "0 KB"
+	case gib >= 1024:
+		text, unit = decimals(gib), "TB"
+	case mib >= 1024:
+		text, unit = decimals(mib), "GB"
+	default:
+		text, unit = fmt.Sprintf("%d.000", mib), "MB"
+	}
+	if short {
+		// Older releases leave zeros away, but one.
+		text = strings.TrimRight(text, "0")
+		if strings.HasSuffix(text, ".") {
+			text += "0"
+		}
+	}
+	return text + " " + unit
+}
+
+// decimals is n/1024 with three digits, cut off.
+func decimals(n int64) string { return fmt.Sprintf("%d.%03d", n>>10, (n&1023)*1000>>10) }
