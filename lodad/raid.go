@@ -1,0 +1,279 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/project-loda/loda/hw"
+	"github.com/project-loda/loda/loda/strictyaml"
+	"github.com/project-loda/loda/raid"
+	"github.com/project-loda/loda/raid/arcconf"
+	"github.com/project-loda/loda/raid/mdadm"
+	"github.com/project-loda/loda/raid/megacli"
+	"github.com/project-loda/loda/raid/mvcli"
+	"github.com/project-loda/loda/raid/nvmens"
+	"github.com/project-loda/loda/raid/sasircu"
+	"github.com/project-loda/loda/raid/ssacli"
+	"github.com/project-loda/loda/raid/storcli"
+)
+
+func raidCommand(g *globals) *cobra.Command {
+	cmd := &cobra.Command{Use: "raid", Short: "Read what RAID tools print, and try layouts out"}
+	cmd.AddCommand(raidParse(g), raidPlan(g))
+	return cmd
+}
+
+// raidParsers read the outputs of vendors' tools, by the tool's name.
+var raidParsers = map[string]func(...[]byte) ([]*raid.Inventory, error){
+	"storcli": storcli.Parse, "perccli": storcli.Parse, "storcli2": storcli.Parse, "perccli2": storcli.Parse,
+	"megacli": megacli.Parse, "ssacli": ssacli.Parse, "hpssacli": ssacli.Parse, "arcconf": arcconf.Parse,
+	"mvcli": single(mvcli.Parse), "mnvcli": single(mvcli.Parse), "sas2ircu": single(sasircu.Parse), "sas3ircu": single(sasircu.Parse),
+	"mdadm": single(mdadm.Parse), "nvme": single(nvmens.Parse),
+}
+
+func single(parse func(...[]byte) (*raid.Inventory, error)) func(...[]byte) ([]*raid.Inventory, error) {
+	return func(outputs ...[]byte) ([]*raid.Inventory, error) {
+		inv, err := parse(outputs...)
+		if err != nil || inv == nil {
+			return nil, err
+		}
+		return []*raid.Inventory{inv}, nil
+	}
+}
+
+func raidTools() string { return strings.Join(slices.Sorted(maps.Keys(raidParsers)), ", ") }
+
+func raidParse(g *globals) *cobra.Command {
+	return &cobra.Command{
+		Use:   "parse TOOL FILE...",
+		Short: "Print as one neutral inventory what a RAID tool has printed on some machine",
+		Long: `Print as one neutral inventory what a RAID tool has printed on some machine: its
+controllers, drives and volumes. The files are outputs of several commands of one
+machine; a directory stands for all files in it. Nothing is run.
+
+TOOL is one of ` + raidTools() + `.
+
+If a controller of yours is read wrongly, the outputs and what is wrong are all
+that is needed to correct it.`,
+		Example: `  storcli64 /call show all J nolog > show.json; storcli64 /call/vall show all J nolog > volumes.json
+  lodad raid parse storcli show.json volumes.json
+  lodad raid parse ssacli captured/ -o json > inventory.json`,
+		Args: atLeast(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			parse, ok := raidParsers[strings.ToLower(args[0])]
+			if !ok {
+				return usageError{fmt.Errorf("lodad raid parse: there is no parser for %q; want %s", args[0], raidTools())}
+			}
+			outputs, err := readOutputs(args[1:])
+			if err != nil {
+				return err
+			}
+			inventories, err := parse(outputs...)
+			if err != nil {
+				return fmt.Errorf("%s: %w", args[0], err)
+			}
+			if g.output == "json" {
+				return writeJSON(cmd.OutOrStdout(), append([]*raid.Inventory{}, inventories...))
+			}
+			return showInventories(cmd.OutOrStdout(), inventories)
+		},
+	}
+}
+
+// maxOutput bounds one captured output.
+const maxOutput = 32 << 20
+
+// readOutputs reads files, and those in directories.
+func readOutputs(names []string) ([][]byte, error) {
+	var outputs [][]byte
+	for _, name := range names {
+		info, err := os.Stat(name)
+		if err != nil {
+			return nil, err
+		}
+		files := []string{name}
+		if info.IsDir() {
+			entries, err := os.ReadDir(name)
+			if err != nil {
+				return nil, err
+			}
+			files = nil
+			for _, e := range entries {
+				if e.Type().IsRegular() {
+					files = append(files, filepath.Join(name, e.Name()))
+				}
+			}
+		}
+		for _, file := range files {
+			text, err := readBounded(file, maxOutput)
+			if err != nil {
+				return nil, err
+			}
+			outputs = append(outputs, text)
+		}
+	}
+	if len(outputs) == 0 {
+		return nil, errors.New("there is no file in " + strings.Join(names, ", "))
+	}
+	return outputs, nil
+}
+
+func readBounded(name string, most int64) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && int64(len(text)) > most {
+		err = fmt.Errorf("%s is larger than %s", name, hw.Size(most))
+	}
+	return text, err
+}
+
+func showInventories(w io.Writer, inventories []*raid.Inventory) error {
+	if len(inventories) == 0 {
+		_, err := fmt.Fprintln(w, "no controller")
+		return err
+	}
+	for i, inv := range inventories {
+		if i > 0 {
+			fmt.Fprintln(w)
+		}
+		c := inv.Controller
+		head := strings.TrimSpace(c.Vendor + " " + strings.TrimPrefix(c.Model, c.Vendor+" "))
+		fmt.Fprintf(w, "controller %s: %s, serial %s, firmware %s, mode %s\n", plain(dash(string(c.ID))), plain(dash(head)), plain(dash(c.Serial)),
+			plain(dash(c.Firmware)), plain(dash(string(c.Mode))))
+		var rows [][]string
+		for _, d := range inv.Disks {
+			rows = append(rows, []string{dash(d.Location), d.State.String(), inexact(d.Bytes, d.Rounded), dash(string(d.Medium)), dash(string(d.Bus)),
+				dash(d.Model), dash(d.Serial)})
+		}
+		if err := table(w, []string{"DRIVE", "STATE", "SIZE", "MEDIUM", "BUS", "MODEL", "SERIAL"}, rows); err != nil {
+			return err
+		}
+		rows = nil
+		for _, v := range inv.Volumes {
+			rows = append(rows, []string{string(v.ID), dash(v.Name), v.Level.String(), v.State.String(), inexact(v.Bytes, v.Rounded),
+				fmt.Sprint(len(v.Members)), dash(v.WWN)})
+		}
+		if err := table(w, []string{"VOLUME", "NAME", "LEVEL", "STATE", "SIZE", "DRIVES", "WWN"}, rows); err != nil {
+			return err
+		}
+		for _, warning := range inv.Warnings {
+			fmt.Fprintln(w, "warning:", plain(warning))
+		}
+	}
+	return nil
+}
+
+// inexact is a size, to three digits where the tool told no more.
+func inexact(bytes int64, rounded bool) string {
+	if !rounded {
+		return hw.Size(bytes).String()
+	}
+	value, unit := float64(bytes), "B"
+	for _, larger := range []string{"kB", "MB", "GB", "TB", "PB"} {
+		if value < 1000 {
+			break
+		}
+		value, unit = value/1000, larger
+	}
+	return fmt.Sprintf("about %.3g %s", value, unit)
+}
+
+func raidPlan(g *globals) *cobra.Command {
+	var layoutFile string
+	cmd := &cobra.Command{
+		Use:   "plan INVENTORY... --layout FILE",
+		Short: "Show what a RAID layout would change on a machine, without the machine",
+		Long: `Show what a RAID layout would change on a machine, without the machine: step by
+step, with the reason, and what is lost. INVENTORY is what "lodad raid parse -o
+json" has printed; the layout is YAML, as under raid in a profile. Nothing is run.
+
+The exit status is 1 if the layout is not possible there; then the message says
+which drives were considered, and why each does not fit.`,
+		Example: `  lodad raid parse perccli captured/ -o json > r740.json
+  lodad raid plan r740.json --layout layout.yaml`,
+		Args: atLeast(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if layoutFile == "" {
+				return usageError{errors.New("lodad raid plan: --layout FILE is needed")}
+			}
+			layout, err := readLayout(layoutFile)
+			if err != nil {
+				return err
+			}
+			var inventories []*raid.Inventory
+			for _, name := range args {
+				text, err := readBounded(name, maxOutput)
+				if err != nil {
+					return err
+				}
+				var some []*raid.Inventory
+				if err := json.Unmarshal(text, &some); err != nil {
+					return fmt.Errorf("%s: %w; want what `lodad raid parse -o json` prints", name, err)
+				}
+				inventories = append(inventories, some...)
+			}
+			plan, err := raid.NewPlan(inventories, layout)
+			if err != nil {
+				return err
+			}
+			if g.output == "json" {
+				return writeJSON(cmd.OutOrStdout(), plan)
+			}
+			return showPlan(cmd.OutOrStdout(), plan)
+		},
+	}
+	cmd.Flags().StringVar(&layoutFile, "layout", "", "the layout, as YAML")
+	return cmd
+}
+
+func readLayout(path string) (*raid.Layout, error) {
+	text, err := readBounded(path, strictyaml.MaxSize)
+	if err != nil {
+		return nil, err
+	}
+	layout := &raid.Layout{}
+	errs := strictyaml.Decode(path, text, layout)
+	all := make([]error, len(errs))
+	for i, e := range errs {
+		all[i] = e
+	}
+	return layout, errors.Join(all...)
+}
+
+func showPlan(w io.Writer, p *raid.Plan) error {
+	if p.Empty() {
+		fmt.Fprintln(w, "nothing to do: the machine is as the layout wants it")
+	}
+	for i, s := range p.Steps {
+		fmt.Fprintf(w, "%d. %s on controller %s: %s\n", i+1, s.Kind, plain(string(s.Controller)), plain(s.Reason))
+		for _, d := range s.Destroys {
+			fmt.Fprintf(w, "     destroys %s\n", plain(d))
+		}
+		for _, n := range s.Needs {
+			fmt.Fprintf(w, "     needs permission: %s\n", n)
+		}
+	}
+	for _, why := range p.Reboot {
+		fmt.Fprintf(w, "then a reboot: %s\n", plain(why))
+	}
+	if p.Continues {
+		fmt.Fprintln(w, "more follows, which shows only when this is done")
+	}
+	for _, note := range p.Notes {
+		fmt.Fprintf(w, "note: %s\n", plain(note))
+	}
+	return nil
+}
