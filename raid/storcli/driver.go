@@ -77,7 +77,8 @@ func (d *Driver) Name() string {
 	return string(raid.Storcli)
 }
 
-// How long commands may take. Reading 240 drives takes half a minute; making a volume or a change of mode up to several.
+// How long commands may take. Reading 240 drives takes half a minute; making a volume or a change of mode up to
+// several.
 const (
 	readLimit  = 3 * time.Minute
 	writeLimit = 15 * time.Minute

@@ -418,7 +418,8 @@ func (c *call) change(words string) error {
 		value := func(name string) (string, bool) { return strings.CutPrefix(command, "set "+name+"=") }
 		switch {
 		case command == "delete" || command == "del":
-			return volume(raid.StepDeleteVolume, "Delete VD succeeded", func(ctl card, n int) error { return ctl.DeleteVolume(n) })
+			return volume(raid.StepDeleteVolume, "Delete VD succeeded",
+				func(ctl card, n int) error { return ctl.DeleteVolume(n) })
 		case command == "delete preservedcache":
 			return c.write(raid.StepDiscardCache, "Virtual Drive preserved Cache Data Cleared.", "None", func(ctl card) error {
 				before := len(ctl.PreservedCache)
