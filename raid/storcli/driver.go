@@ -1,6 +1,7 @@
 package storcli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -222,8 +223,11 @@ func (d *Driver) readController(ctx context.Context, id raid.ControllerID) (*fou
 	if err := ask(true, c+"/fall", "show", "all"); err != nil {
 		return nil, err
 	}
-	if err := ask(true, c, "show", "preservedcache"); err != nil {
-		return nil, err
+	// Each command takes a second or two: what the controller has answered already is not asked.
+	if !strings.EqualFold(cmp.Or(f.facts["Any Offline VD Cache Preserved"], f.facts["Preserved Cache Present"]), "No") {
+		if err := ask(true, c, "show", "preservedcache"); err != nil {
+			return nil, err
+		}
 	}
 	if at.dialect != generation8 {
 		if err := ask(true, c, "show", "bootdrive"); err != nil {
