@@ -20,8 +20,8 @@ type command struct {
 // placeholder stands in a dry run for the number of a volume that is not there yet.
 const placeholder = "NEW"
 
-// makeCommands says a step in MegaCli's grammar. What is in the step is looked up in inv by who it is; with dry, a volume
-// may be missing.
+// makeCommands says a step in MegaCli's grammar. What is in the step is looked up in inv by who it is; with dry, a
+// volume may be missing.
 func makeCommands(adapter int, inv *raid.Inventory, s raid.Step, dry bool) ([]command, error) {
 	on := "-a" + strconv.Itoa(adapter)
 	one := func(args ...string) []command { return []command{{args: append(args, on)}} }
@@ -30,7 +30,8 @@ func makeCommands(adapter int, inv *raid.Inventory, s raid.Step, dry bool) ([]co
 		var commands []command
 		for _, v := range inv.Controller.PreservedCache {
 			if _, err := strconv.ParseUint(v, 10, 16); err != nil {
-				return nil, fmt.Errorf("controller %s preserves the cache of %q, which is no number of a volume", inv.Controller.ID, v)
+				return nil, fmt.Errorf("controller %s preserves the cache of %q, which is no number of a volume",
+					inv.Controller.ID, v)
 			}
 			commands = append(commands, one("-DiscardPreservedCache", "-L"+v, "-force")...)
 		}
@@ -194,8 +195,8 @@ func createCommand(inv *raid.Inventory, s raid.Step) ([]string, error) {
 			}
 		}
 		if spans < 2 || spans > 8 || len(drives)%spans != 0 {
-			return nil, fmt.Errorf("volume %q: %d drives cannot be parted into %d spans; 2 to 8 are possible", n.Name, len(drives),
-				spans)
+			return nil, fmt.Errorf("volume %q: %d drives cannot be parted into %d spans; 2 to 8 are possible",
+				n.Name, len(drives), spans)
 		}
 		args = []string{"-CfgSpanAdd", "-r" + string(n.Level)}
 		each := len(drives) / spans
@@ -282,7 +283,8 @@ func checkName(name string) error {
 		return fmt.Errorf("volume %q: a name has at most %d characters", name, maxName)
 	}
 	for i, r := range name {
-		if (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '_' && (r != '-' && r != '.' || i == 0) {
+		if (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '_' &&
+			(r != '-' && r != '.' || i == 0) {
 			return fmt.Errorf("volume %q: a name has letters, digits, and `_`, `-` or `.`", name)
 		}
 	}
@@ -374,7 +376,8 @@ func onDisks(inv *raid.Inventory, v *raid.VirtualDisk, members []raid.DiskIdenti
 	}
 	for _, id := range v.Members {
 		i := slices.IndexFunc(inv.Disks, func(d raid.PhysicalDisk) bool { return d.ID == id })
-		if i < 0 || !slices.ContainsFunc(members, func(m raid.DiskIdentity) bool { return sameDisk(m, inv.Disks[i].Identity()) }) {
+		is := func(m raid.DiskIdentity) bool { return sameDisk(m, inv.Disks[i].Identity()) }
+		if i < 0 || !slices.ContainsFunc(members, is) {
 			return false
 		}
 	}

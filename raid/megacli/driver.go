@@ -85,8 +85,8 @@ func (d *Driver) inventory(ctx context.Context, id raid.ControllerID) (*raid.Inv
 	}
 	on := "-a" + strconv.Itoa(number)
 	var c collection
-	for _, question := range [][]string{{"-AdpGetPciInfo"}, {"-AdpAllInfo"}, {"-PDList"}, {"-LdPdInfo"}, {"-CfgForeign", "-Scan"},
-		{"-GetPreservedCacheList"}, {"-AdpBootDrive", "-Get"}, {"-AdpBbuCmd", "-GetBbuStatus"}} {
+	for _, question := range [][]string{{"-AdpGetPciInfo"}, {"-AdpAllInfo"}, {"-PDList"}, {"-LdPdInfo"},
+		{"-CfgForeign", "-Scan"}, {"-GetPreservedCacheList"}, {"-AdpBootDrive", "-Get"}, {"-AdpBbuCmd", "-GetBbuStatus"}} {
 		if err := d.ask(ctx, &c, append(question, on)...); err != nil {
 			return nil, err
 		}
@@ -208,7 +208,8 @@ func (d *Driver) Exec(ctx context.Context, inv *raid.Inventory, s raid.Step, rep
 
 var (
 	exitCode = regexp.MustCompile(`(?m)^Exit Code: 0x([0-9A-Fa-f]+)\s*$`)
-	failure  = regexp.MustCompile(`(?im)^.*\b(?:failed|failure|error description:?|not possible|invalid|cannot|does not have the appropriate)\b.*$`)
+	failure  = regexp.MustCompile(`(?im)^.*\b(?:failed|failure|error description:?|not possible|invalid|cannot|` +
+		`does not have the appropriate)\b.*$`)
 )
 
 // write runs a command that changes something, once. MegaCli tells its verdict as text.
@@ -240,7 +241,8 @@ func newVolume(before, after *raid.Inventory, s raid.Step) *raid.VirtualDisk {
 	var made *raid.VirtualDisk
 	for i := range after.Volumes {
 		v := &after.Volumes[i]
-		if slices.ContainsFunc(before.Volumes, func(old raid.VirtualDisk) bool { return sameVolume(before, &old, after, v) }) {
+		is := func(old raid.VirtualDisk) bool { return sameVolume(&old, v) }
+		if slices.ContainsFunc(before.Volumes, is) {
 			continue
 		}
 		if v.Level.Is != s.Create.Level || len(v.Members) != len(s.Disks) ||
@@ -256,7 +258,7 @@ func newVolume(before, after *raid.Inventory, s raid.Step) *raid.VirtualDisk {
 }
 
 // sameVolume: the target id is the same, and so are the drives.
-func sameVolume(was *raid.Inventory, a *raid.VirtualDisk, is *raid.Inventory, b *raid.VirtualDisk) bool {
+func sameVolume(a, b *raid.VirtualDisk) bool {
 	ta, _ := targetOf(a.ID)
 	tb, _ := targetOf(b.ID)
 	return ta == tb && slices.Equal(a.Members, b.Members)
@@ -281,7 +283,7 @@ func done(before, after *raid.Inventory, s raid.Step) bool {
 	case raid.StepDeleteVolume:
 		old, err := findVolume(before, s.Volume)
 		return err == nil && !slices.ContainsFunc(after.Volumes, func(v raid.VirtualDisk) bool {
-			return sameVolume(before, old, after, &v)
+			return sameVolume(old, &v)
 		})
 	case raid.StepRemoveSpare, raid.StepReady:
 		return all(func(d *raid.PhysicalDisk) bool { return d.State.Is == raid.DiskReady })

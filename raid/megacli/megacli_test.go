@@ -47,8 +47,8 @@ func TestAnAdapterIsReadAsTheSameInventoryForEver(t *testing.T) {
 	require.Equal(t, string(want), string(got)+"\n")
 }
 
-// captures is where outputs of real tools are, which cannot be distributed. They are not needed; where they are, they are
-// read.
+// captures is where outputs of real tools are, which cannot be distributed. They are not needed; where they are, they
+// are read.
 func captures(t *testing.T) string {
 	dir, told := os.LookupEnv("LODA_RAID_CAPTURES")
 	if !told {
@@ -231,7 +231,8 @@ func TestTheLastLineDecidesAndThenWhatIsThere(t *testing.T) {
 	require.ErrorContains(t, d.Exec(t.Context(), inv, step, nil), "in progress. (0x32)")
 	// The answer is lost, and yet it was done.
 	s.write = func(string) string {
-		s.answers["PDList"] = []byte(strings.ReplaceAll(string(s.answers["PDList"]), "Unconfigured(bad)", "Unconfigured(good)"))
+		list := strings.ReplaceAll(string(s.answers["PDList"]), "Unconfigured(bad)", "Unconfigured(good)")
+		s.answers["PDList"] = []byte(list)
 		return ""
 	}
 	require.NoError(t, d.Exec(t.Context(), inv, step, nil))

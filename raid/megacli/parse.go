@@ -107,9 +107,12 @@ func (c *collection) spread(a *adapter) {
 }
 
 var (
-	adapterTitle = regexp.MustCompile(`^(?:Adapter:? +#?|PCI information for Controller |BBU status for Adapter: ?)(\d{1,3})\b`)
-	noAdapter    = regexp.MustCompile(`(?i)controller count: 0\b|no (?:adapter|controller)s? (?:is |are |was |were )?found`)
-	volumeTitle  = regexp.MustCompile(`^(?:Virtual Drive|Virtual Disk|CacheCade Virtual Drive): (\d{1,4}) \(Target Id: (\d{1,4})\)`)
+	adapterTitle = regexp.MustCompile(`^(?:Adapter:? +#?|PCI information for Controller |` +
+		`BBU status for Adapter: ?)(\d{1,3})\b`)
+	noAdapter = regexp.MustCompile(`(?i)controller count: 0\b|` +
+		`no (?:adapter|controller)s? (?:is |are |was |were )?found`)
+	volumeTitle = regexp.MustCompile(`^(?:Virtual Drive|Virtual Disk|CacheCade Virtual Drive): (\d{1,4}) ` +
+		`\(Target Id: (\d{1,4})\)`)
 	spanTitle    = regexp.MustCompile(`^Span: (\d+) - Number of PDs: (\d+)`)
 	driveTitle   = regexp.MustCompile(`^Enclosure Device ID: ?(\S*)`)
 	position     = regexp.MustCompile(`^Drive's position: Disk(?:Group|Group): (\d+), Span: (\d+), Arm: (\d+)`)
@@ -117,8 +120,9 @@ var (
 	foreignCount = regexp.MustCompile(`^There (?:is|are) (\d+|no) foreign configuration(?:\(s\)|s)? on controller (\d+)`)
 	bootDrive    = regexp.MustCompile(`^Adapter (\d+): Boot (?:Virtual )?Drive - #?(\d+)`)
 	noBootDrive  = regexp.MustCompile(`^Adapter (\d+): .*No Boot`)
-	rebuilding   = regexp.MustCompile(`^(Rebuild|Copyback|Clear) Progress on Device at Enclosure (\S+), Slot (\d+) Completed (\d+)%`)
-	ongoing      = regexp.MustCompile(`^\s+([A-Z][A-Za-z ]+?)\s*: Completed (\d+)%`)
+	rebuilding   = regexp.MustCompile(`^(Rebuild|Copyback|Clear) Progress on Device at Enclosure (\S+), ` +
+		`Slot (\d+) Completed (\d+)%`)
+	ongoing = regexp.MustCompile(`^\s+([A-Z][A-Za-z ]+?)\s*: Completed (\d+)%`)
 )
 
 func (c *collection) read(out []byte) error {

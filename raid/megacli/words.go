@@ -97,7 +97,13 @@ func policies(raw string) raid.Policies {
 }
 
 func diskCache(raw string) raid.DiskCache {
-	return map[string]raid.DiskCache{"enabled": raid.DiskCacheEnable, "disabled": raid.DiskCacheDisable}[strings.ToLower(raw)]
+	switch strings.ToLower(raw) {
+	case "enabled":
+		return raid.DiskCacheEnable
+	case "disabled":
+		return raid.DiskCacheDisable
+	}
+	return ""
 }
 
 var sizePattern = regexp.MustCompile(`^([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([KMGT])B\b`)

@@ -12,8 +12,8 @@ import (
 	"github.com/project-loda/loda/raid"
 )
 
-// captures is where outputs of real tools are, which cannot be distributed. They are not needed; where they are, they are
-// read.
+// captures is where outputs of real tools are, which cannot be distributed. They are not needed; where they are, they
+// are read.
 func captures(t *testing.T) string {
 	dir, told := os.LookupEnv("LODA_RAID_CAPTURES")
 	if !told {

@@ -69,7 +69,8 @@ func makeCommands(at address, inv *raid.Inventory, s raid.Step, dry bool) ([]com
 		var commands []command
 		for _, v := range inv.Controller.PreservedCache {
 			if _, err := strconv.ParseUint(v, 10, 16); err != nil && v != unknownVolume {
-				return nil, fmt.Errorf("controller %s preserves the cache of %q, which is no number of a volume", inv.Controller.ID, v)
+				return nil, fmt.Errorf("controller %s preserves the cache of %q, which is no number of a volume",
+					inv.Controller.ID, v)
 			}
 			commands = append(commands, one(c+"/v"+v, "delete", "preservedcache", "force")...)
 		}
@@ -275,7 +276,8 @@ func sameMembers(inv *raid.Inventory, v *raid.VirtualDisk, members []raid.DiskId
 	}
 	for _, id := range v.Members {
 		i := slices.IndexFunc(inv.Disks, func(d raid.PhysicalDisk) bool { return d.ID == id })
-		if i < 0 || !slices.ContainsFunc(members, func(m raid.DiskIdentity) bool { return sameDisk(m, inv.Disks[i].Identity()) }) {
+		is := func(m raid.DiskIdentity) bool { return sameDisk(m, inv.Disks[i].Identity()) }
+		if i < 0 || !slices.ContainsFunc(members, is) {
 			return false
 		}
 	}
@@ -465,8 +467,8 @@ func spansOf(n *raid.NewVolume, drives int) (int, error) {
 		return 0, fmt.Errorf("volume %q: %d drives cannot be parted into %d spans", n.Name, drives, spans)
 	}
 	if spans > maxSpans {
-		return 0, fmt.Errorf("volume %q: %d spans, and the controller knows at most %d; ask for fewer, larger ones", n.Name, spans,
-			maxSpans)
+		return 0, fmt.Errorf("volume %q: %d spans, and the controller knows at most %d; ask for fewer, larger ones",
+			n.Name, spans, maxSpans)
 	}
 	return spans, nil
 }

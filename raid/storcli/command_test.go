@@ -195,15 +195,17 @@ func TestAnotherDriveInTheSlotIsNotTouched(t *testing.T) {
 	require.ErrorContains(t, err, "drive 252:9 is another one now")
 	ref = refs(t, inv, "252:9")
 	ref[0].ID = "252:77"
-	require.ErrorContains(t, d.Exec(t.Context(), inv, raid.Step{Kind: raid.StepReady, Disks: ref}, nil), "not there any more")
+	err = d.Exec(t.Context(), inv, raid.Step{Kind: raid.StepReady, Disks: ref}, nil)
+	require.ErrorContains(t, err, "not there any more")
 	require.Empty(t, s.written)
 }
 
 func TestAFailureOfOneTargetAmongSuccessesIsAFailure(t *testing.T) {
 	s, d, inv := open(t, "generation7", "storcli64")
 	s.write = func(string) (string, error) {
-		return `{"Controllers":[{"Command Status":{"Controller":0,"Status":"Success","Description":"None","Detailed Status":[` +
-			`{"VD":239,"Property":"wrCache","Value":"WT","Status":"Failure","ErrCd":3,"ErrMsg":"not now"}]}}]}`, nil
+		return `{"Controllers":[{"Command Status":{"Controller":0,"Status":"Success","Description":"None",` +
+			`"Detailed Status":[{"VD":239,"Property":"wrCache","Value":"WT","Status":"Failure",` +
+			`"ErrCd":3,"ErrMsg":"not now"}]}}]}`, nil
 	}
 	step := raid.Step{Kind: raid.StepPolicies, Volume: &raid.VolumeRef{Name: "os"}, Policies: raid.Policies{
 		Write: raid.WriteThrough}}

@@ -18,6 +18,6 @@
 //     decides nothing here. What was said about each target does, and then what is there.
 //   - `add vd` does not say which volume it made (generation 8 does). It is the one whose NAA was not there before.
 //   - GB and TB are binary. Where the number of sectors or blocks is printed as well, it is used.
-//   - The names of drives are `252:4`, or `:4` behind an HBA without enclosures. A volume that the tool calls `0/239` is
-//     number 239 of drive group 0. A dedicated spare belongs to the group.
+//   - The names of drives are `252:4`, or `:4` behind an HBA without enclosures. A volume that the tool calls `0/239`
+//     is number 239 of drive group 0. A dedicated spare belongs to the group.
 package storcli

@@ -1,6 +1,7 @@
 package storcli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -77,7 +78,8 @@ func (d *Driver) Name() string {
 	return string(raid.Storcli)
 }
 
-// How long commands may take. Reading 240 drives takes half a minute; making a volume or a change of mode up to several.
+// How long commands may take. Reading 240 drives takes half a minute; making a volume or a change of mode up to
+// several.
 const (
 	readLimit  = 3 * time.Minute
 	writeLimit = 15 * time.Minute
@@ -221,8 +223,11 @@ func (d *Driver) readController(ctx context.Context, id raid.ControllerID) (*fou
 	if err := ask(true, c+"/fall", "show", "all"); err != nil {
 		return nil, err
 	}
-	if err := ask(true, c, "show", "preservedcache"); err != nil {
-		return nil, err
+	// Each command takes a second or two: what the controller has answered already is not asked.
+	if !strings.EqualFold(cmp.Or(f.facts["Any Offline VD Cache Preserved"], f.facts["Preserved Cache Present"]), "No") {
+		if err := ask(true, c, "show", "preservedcache"); err != nil {
+			return nil, err
+		}
 	}
 	if at.dialect != generation8 {
 		if err := ask(true, c, "show", "bootdrive"); err != nil {

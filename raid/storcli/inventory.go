@@ -349,7 +349,8 @@ func pciAddress(raw, domain string) string {
 // `show all` nothing is known, and nothing is claimed.
 func (f *found) capabilities() raid.Capabilities {
 	c := raid.Capabilities{Levels: []raid.LevelCapability{}}
-	for _, name := range strings.FieldsFunc(f.facts["Supported Personalities"], func(r rune) bool { return r == ',' || r == '/' }) {
+	separator := func(r rune) bool { return r == ',' || r == '/' }
+	for _, name := range strings.FieldsFunc(f.facts["Supported Personalities"], separator) {
 		if m := mode(name); m != "" {
 			c.Modes = append(c.Modes, m)
 		}
@@ -368,7 +369,8 @@ func (f *found) capabilities() raid.Capabilities {
 		return c
 	}
 	arms := 32
-	if n, err := strconv.Atoi(cmp.Or(f.facts["Max Arms Per VD"], f.facts["Max PD Per Array"])); err == nil && n > 0 && n <= 256 {
+	most := cmp.Or(f.facts["Max Arms Per VD"], f.facts["Max PD Per Array"])
+	if n, err := strconv.Atoi(most); err == nil && n > 0 && n <= 256 {
 		arms = n
 	}
 	spans := 8
@@ -392,9 +394,11 @@ func (f *found) capabilities() raid.Capabilities {
 	c.Strips = f.strips()
 	c.GlobalSpares = !strings.EqualFold(f.facts["Global Hot Spares"], "No")
 	c.DedicatedSpares = !strings.EqualFold(f.facts["Dedicated Hot Spare"], "No")
-	c.ImportForeign = !strings.EqualFold(cmp.Or(f.facts["Foreign Config Import"], f.facts["Support Foreign Config Import"]), "No")
+	imports := cmp.Or(f.facts["Foreign Config Import"], f.facts["Support Foreign Config Import"])
+	c.ImportForeign = !strings.EqualFold(imports, "No")
 	c.ClearForeign = true
-	c.JBOD = strings.EqualFold(f.facts["Support JBOD"], "Yes") || strings.EqualFold(f.facts["Enable JBOD"], "Yes") || f.eight
+	c.JBOD = f.eight || strings.EqualFold(f.facts["Support JBOD"], "Yes") ||
+		strings.EqualFold(f.facts["Enable JBOD"], "Yes")
 	// storcli2 has other words for these, which nobody here has seen at work.
 	c.BootVolume, c.PartialVolumes = !f.eight, !f.eight
 	if !strings.EqualFold(f.facts["Read Policy"], "No") {

@@ -118,8 +118,8 @@ func (c *collection) sorted() []*found {
 var noController = regexp.MustCompile(`(?i)^(controller \d+ not found|no controllers? (was |were )?found)`)
 
 // nothing is what tools answer where there is nothing, or where the firmware has no such thing.
-var nothing = regexp.MustCompile(`(?i)^(none|failure|no .*|couldn't find any .*|.*(not found|un-?supported|not supported|` +
-	`no (vd|pd|drive|virtual|foreign|configuration)|invalid).*)$`)
+var nothing = regexp.MustCompile(`(?i)^(none|failure|no .*|couldn't find any .*|.*(not found|un-?supported|` +
+	`not supported|no (vd|pd|drive|virtual|foreign|configuration)|invalid).*)$`)
 
 // add reads answers. With optional, it is not worth a warning that there is nothing.
 func (c *collection) add(replies []reply, optional bool) {
@@ -283,8 +283,8 @@ func (f *found) readFacts(top map[string]any) {
 	slices.Sort(sections)
 	for _, section := range sections {
 		m, ok := top[section].(map[string]any)
-		if !ok || strings.HasPrefix(section, "Drive ") || strings.HasPrefix(section, "VD") || strings.HasPrefix(section, "/c") ||
-			section == "Defaults" || section == "Port Information" {
+		if !ok || strings.HasPrefix(section, "Drive ") || strings.HasPrefix(section, "VD") ||
+			strings.HasPrefix(section, "/c") || section == "Defaults" || section == "Port Information" {
 			continue
 		}
 		for name, v := range m {

@@ -65,8 +65,9 @@ func TestTheOrderOfOutputsChangesNothing(t *testing.T) {
 }
 
 func TestJSONThatIsNoneIsReadAllTheSame(t *testing.T) {
-	all, err := Parse([]byte("Warning: the log cannot be written\n{\"Controllers\":[{\"Command Status\":{\"Controller\":\"0\",\n" +
-		"\"Status\":\"Success\"},\"Response Data\":{\"PD LIST\":[{\"EID:Slt\":\"8:1\",\"State\":\"UGood\",\"DG\":\"-\"," +
+	all, err := Parse([]byte("Warning: the log cannot be written\n{\"Controllers\":[{\"Command Status\":" +
+		"{\"Controller\":\"0\",\n\"Status\":\"Success\"}," +
+		"\"Response Data\":{\"PD LIST\":[{\"EID:Slt\":\"8:1\",\"State\":\"UGood\",\"DG\":\"-\"," +
 		"\"Size\":\"1.0 TB\",\"Model\":\"A\x01B\\q\"}]}}]}"))
 	require.NoError(t, err)
 	require.Equal(t, `A B\q`, all[0].Disks[0].Model)

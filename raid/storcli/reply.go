@@ -204,8 +204,8 @@ func rows(v any) []row {
 	return nil
 }
 
-// walk visits every named value of an answer, however deep: releases nest the same things differently. The order is that
-// of the names, so that nothing depends on chance.
+// walk visits every named value of an answer, however deep: releases nest the same things differently. The order is
+// that of the names, so that nothing depends on chance.
 func walk(v any, visit func(name string, v any)) { walkTo(v, 0, visit) }
 
 func walkTo(v any, depth int, visit func(string, any)) {

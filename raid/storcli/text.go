@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Text has sections (a title with ` :`, underlined), lines `name = value`, and tables between lines of dashes. It becomes
-// what the same tool's JSON would have been, flat: section to its lines or its table.
+// Text has sections (a title with ` :`, underlined), lines `name = value`, and tables between lines of dashes. It
+// becomes what the same tool's JSON would have been, flat: section to its lines or its table.
 
 var (
 	statusLine = regexp.MustCompile(`^Status = (\w+)\s*$`)
@@ -21,8 +21,8 @@ var counts = []string{"Drive Groups", "Virtual Drives", "Physical Drives", "JBOD
 	"Number of Controllers", "Controller Count"}
 
 // twoWords are names of columns with blanks inside. They are kept together by a character that no tool prints.
-var twoWords = []string{"LU/NS Count", "Next Learn", "Adv S/W Opt", "Time Remaining", "Estimated Time Left", "SAS address",
-	"PCI Address", "Product Name"}
+var twoWords = []string{"LU/NS Count", "Next Learn", "Adv S/W Opt", "Time Remaining", "Estimated Time Left",
+	"SAS address", "PCI Address", "Product Name"}
 
 func readText(out string) []reply {
 	lines := strings.Split(strings.ReplaceAll(out, "\r", ""), "\n")
@@ -215,9 +215,9 @@ type column struct {
 	from, upto int
 }
 
-// layOut finds the columns: a stripe of blanks through header and all lines parts two of them. Values have blanks inside
-// (`1.0 TB`, `Samsung SSD 850`), and some are aligned left, others right, so that the header alone does not tell. False
-// means that the lines are not laid out by it, as in what went through an editor or a mail.
+// layOut finds the columns: a stripe of blanks through header and all lines parts two of them. Values have blanks
+// inside (`1.0 TB`, `Samsung SSD 850`), and some are aligned left, others right, so that the header alone does not
+// tell. False means that the lines are not laid out by it, as in what went through an editor or a mail.
 func layOut(header string, lines []string) ([]column, bool) {
 	width := len(header)
 	for _, l := range lines {

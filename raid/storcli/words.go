@@ -182,8 +182,8 @@ func sectors(raw string) int64 {
 }
 
 // measure finds the bytes of that many blocks: some releases count blocks of 512 bytes on a drive whose sectors have
-// 4096, some count the drive's own. The printed size tells which, and also whether its units are binary. False means that
-// neither fits, and that the count is not to be trusted.
+// 4096, some count the drive's own. The printed size tells which, and also whether its units are binary. False means
+// that neither fits, and that the count is not to be trusted.
 func measure(blocks int64, printed string, sector int) (bytes int64, decimal, ok bool) {
 	if blocks <= 0 || blocks >= 1<<50 {
 		return 0, false, false

@@ -50,7 +50,8 @@ func squeeze(t *testing.T, data []byte, index int) string {
 func drive(enclosure, slot, device int, state raid.DiskStateKind, medium hw.Medium, bus hw.Bus, mib int64, model string,
 ) *raidtest.Drive {
 	return &raidtest.Drive{Enclosure: enclosure, Slot: slot, Device: device, State: state, Medium: medium, Bus: bus,
-		Bytes: mib << 20, Model: model, LogicalSector: 512, PhysicalSector: 4096, Serial: fmt.Sprintf("S%d-%d", enclosure, slot)}
+		Bytes: mib << 20, Model: model, LogicalSector: 512, PhysicalSector: 4096,
+		Serial: fmt.Sprintf("S%d-%d", enclosure, slot)}
 }
 
 func serials(drives []*raidtest.Drive) []string {

@@ -28,7 +28,9 @@ type call struct {
 	controller, enclosure, slot, volume, foreign string
 	words                                        []string
 	replies                                      []reply
-	exit                                         int
+	// first controller of the chassis, which has the words that the tool itself prints.
+	first *raidtest.Controller
+	exit  int
 }
 
 var path = regexp.MustCompile(`^/c(all|\d+)(?:/e(all|\d+))?(?:/s(all|\d+))?(?:/v(all|\d+))?(?:/f(all|\d+))?$`)
@@ -58,14 +60,20 @@ func Main(ctx context.Context, chassis *raidtest.Chassis, args []string, stdout 
 		return 2
 	}
 	version, system := defaultVersion, defaultSystem
-	if s, err := chassis.State(); err == nil && len(s.Controllers) > 0 {
-		first := card{s.Controllers[0], 0}
+	if c.first != nil {
+		first := card{c.first, 0}
 		version, system = first.extra("CLI Version", version), first.extra("Operating system", system)
 	}
 	if err := print(stdout, version, system, asJSON, c.replies); err != nil {
 		return 2
 	}
 	return c.exit
+}
+
+func (c *call) remember(s *raidtest.State) {
+	if s != nil && len(s.Controllers) > 0 {
+		c.first = s.Controllers[0]
+	}
 }
 
 func (c *call) syntaxError() error {
@@ -100,6 +108,7 @@ func (c *call) overview() error {
 	if err != nil {
 		return err
 	}
+	c.remember(state)
 	if state == nil {
 		return c.refused(nil, answer, "None")
 	}
@@ -144,6 +153,7 @@ func (c *call) look(words string) error {
 	if err != nil {
 		return err
 	}
+	c.remember(state)
 	zero := 0
 	if state == nil {
 		return c.refused(&zero, answer, "None")
@@ -351,6 +361,7 @@ func (c *call) write(op raid.StepKind, success, failure string, do func(card) er
 		return c.syntaxError()
 	}
 	answer, err := c.chassis.Change(c.ctx, string(op), func(s *raidtest.State) error {
+		c.remember(s)
 		if n >= len(s.Controllers) {
 			return &raidtest.Refusal{Code: raidtest.RefusedUnsupported, Text: fmt.Sprintf("Controller %d not found", n)}
 		}
@@ -418,7 +429,8 @@ func (c *call) change(words string) error {
 		value := func(name string) (string, bool) { return strings.CutPrefix(command, "set "+name+"=") }
 		switch {
 		case command == "delete" || command == "del":
-			return volume(raid.StepDeleteVolume, "Delete VD succeeded", func(ctl card, n int) error { return ctl.DeleteVolume(n) })
+			return volume(raid.StepDeleteVolume, "Delete VD succeeded",
+				func(ctl card, n int) error { return ctl.DeleteVolume(n) })
 		case command == "delete preservedcache":
 			return c.write(raid.StepDiscardCache, "Virtual Drive preserved Cache Data Cleared.", "None", func(ctl card) error {
 				before := len(ctl.PreservedCache)

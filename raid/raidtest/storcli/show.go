@@ -46,9 +46,9 @@ func (c card) path(d *raidtest.Drive) string {
 	return fmt.Sprintf("/c%d/e%d/s%d", c.number, d.Enclosure, d.Slot)
 }
 
-var driveWords = map[raid.DiskStateKind]string{raid.DiskReady: "UGood", raid.DiskOnline: "Onln", raid.DiskOffline: "Offln",
-	raid.DiskFailed: "Failed", raid.DiskMissing: "Msng", raid.DiskRebuilding: "Rbld", raid.DiskJBOD: "JBOD",
-	raid.DiskBad: "UBad", raid.DiskErasing: "Sntze"}
+var driveWords = map[raid.DiskStateKind]string{raid.DiskReady: "UGood", raid.DiskOnline: "Onln",
+	raid.DiskOffline: "Offln", raid.DiskFailed: "Failed", raid.DiskMissing: "Msng", raid.DiskRebuilding: "Rbld",
+	raid.DiskJBOD: "JBOD", raid.DiskBad: "UBad", raid.DiskErasing: "Sntze"}
 
 func driveWord(d *raidtest.Drive) string {
 	if d.State == raid.DiskSpare {
@@ -254,8 +254,9 @@ func stripWord(s hw.Size) string {
 }
 
 func (c card) topologyLine(group int, arm, row, at, device, kind, state, size, free any) object {
-	return object{{"DG", group}, {"Arr", arm}, {"Row", row}, {"EID:Slot", at}, {"DID", device}, {"Type", kind}, {"State", state},
-		{"BT", "N"}, {"Size", size}, {"PDC", "dflt"}, {"PI", "N"}, {"SED", "N"}, {"DS3", c.extra("DS3", "dflt")},
+	return object{{"DG", group}, {"Arr", arm}, {"Row", row}, {"EID:Slot", at}, {"DID", device}, {"Type", kind},
+		{"State", state}, {"BT", "N"}, {"Size", size}, {"PDC", "dflt"}, {"PI", "N"}, {"SED", "N"},
+		{"DS3", c.extra("DS3", "dflt")},
 		{"FSpace", free}, {"TR", "N"}}
 }
 
@@ -310,7 +311,8 @@ func (c card) busNumber() int {
 	return int(n)
 }
 
-var modeWords = map[raid.Mode]string{raid.ModeRAID: "RAID-Mode ", raid.ModeHBA: "HBA-Mode ", raid.ModeJBOD: "JBOD-Mode "}
+var modeWords = map[raid.Mode]string{raid.ModeRAID: "RAID-Mode ", raid.ModeHBA: "HBA-Mode ",
+	raid.ModeJBOD: "JBOD-Mode "}
 
 // modeWord is the tool's word for a mode: `RAID-Mode `, in other releases `RAID `.
 func (c card) modeWord(m raid.Mode) string {
@@ -406,7 +408,8 @@ func (c card) show() object {
 	}
 	o := object{{"Product Name", c.Model}, {"Serial Number", c.Serial},
 		{"SAS Address", " " + c.extra("SAS Address", "500304801cf91808")}, {"PCI Address", c.pci()},
-		{"System Time", c.extra("System Time", "11/15/2019 12:33:46")}, {"Mfg. Date", "00/00/00"}, {"Controller Time", c.extra("Controller Time", "11/15/2019 12:33:44")},
+		{"System Time", c.extra("System Time", "11/15/2019 12:33:46")}, {"Mfg. Date", "00/00/00"},
+		{"Controller Time", c.extra("Controller Time", "11/15/2019 12:33:44")},
 		{"FW Package Build", c.Firmware}, {"BIOS Version", c.extra("BIOS Version", "6.36.00.2_4.19.08.00_0x06180202")},
 		{"FW Version", c.extra("FW Version", "4.680.00-8290")}, {"Driver Name", "megaraid_sas"},
 		{"Driver Version", c.extra("Driver Version", "07.705.02.00-rh1")}, {"Current Personality", c.modeWord(c.Mode)},
@@ -446,8 +449,9 @@ func (c card) showAll() object {
 		{"Supported Adapter Operations", object{{"BBU", "Yes"}, {"Spanning", "Yes"},
 			{"Dedicated Hot Spare", yes(caps.DedicatedSpares)}, {"Foreign Config Import", yes(caps.ImportForeign)},
 			{"Global Hot Spares", yes(caps.GlobalSpares)}, {"Support JBOD", yes(caps.JBOD)}}},
-		{"Supported VD Operations", object{{"Read Policy", yes(len(caps.Read) > 0)}, {"Write Policy", yes(len(caps.Write) > 0)},
-			{"IO Policy", yes(len(caps.IO) > 0)}, {"Disk Cache Policy", yes(len(caps.DiskCache) > 0)}}},
+		{"Supported VD Operations", object{{"Read Policy", yes(len(caps.Read) > 0)},
+			{"Write Policy", yes(len(caps.Write) > 0)}, {"IO Policy", yes(len(caps.IO) > 0)},
+			{"Disk Cache Policy", yes(len(caps.DiskCache) > 0)}}},
 		{"HwCfg", object{{"BBU", map[bool]string{true: "Absent", false: "Present"}[c.Cache.Battery.IsZero()]},
 			{"On Board Memory Size", fmt.Sprintf("%dMB", c.Cache.Bytes>>20)}}},
 		{"Capabilities", object{{"Supported Drives", "SAS, SATA"}, {"RAID Level Supported", strings.Join(levels, ", ")},

@@ -25,8 +25,9 @@ func rack(t *testing.T) *raidtest.Chassis {
 
 func TestWhatTheGrammarDoesNotHaveIsRefusedAndChangesNothing(t *testing.T) {
 	c := rack(t)
-	for _, line := range []string{"/c0 add vd r7 drives=252:0", "/c0 add vd r0 drives=x", "/c0 add vd r0 drives=252:0 what",
-		"/c0/v0 dele", "/c0/v0/s1 delete", "/x0 show", "/c0/e252/s0 set great", "add vd", "/call/v0 delete"} {
+	for _, line := range []string{"/c0 add vd r7 drives=252:0", "/c0 add vd r0 drives=x",
+		"/c0 add vd r0 drives=252:0 what", "/c0/v0 dele", "/c0/v0/s1 delete", "/x0 show",
+		"/c0/e252/s0 set great", "add vd", "/call/v0 delete"} {
 		out, exit := run(t, c, line+" J nolog")
 		require.Contains(t, out, "syntax error", line)
 		require.NotZero(t, exit, line)

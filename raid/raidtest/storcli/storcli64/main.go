@@ -1,4 +1,5 @@
-// Command storcli64 is an emulator: see package storcli of raidtest. The chassis is the file that RAIDTEST_CHASSIS names.
+// Command storcli64 is an emulator: see package storcli of raidtest. The chassis is the file that RAIDTEST_CHASSIS
+// names.
 package main
 
 import (
