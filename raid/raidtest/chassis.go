@@ -126,9 +126,12 @@ func (c *Chassis) command(ctx context.Context, op string, writes bool, change fu
 	case CutBefore:
 		return Answer{}, ErrPowerOff
 	case Slow:
+		start := time.Now()
 		select {
 		case <-ctx.Done():
-			return Answer{}, ctx.Err()
+			if time.Since(start) < time.Duration(fault.Delay) {
+				return Answer{}, ctx.Err()
+			}
 		case <-time.After(time.Duration(fault.Delay)):
 		}
 	case HangBefore:

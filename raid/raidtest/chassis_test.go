@@ -181,7 +181,8 @@ func TestDrivesThatComeFromAnotherMachineAreForeign(t *testing.T) {
 	require.NoError(t, c.Edit(func(s *State) error { return s.Controllers[0].GoForeign(0) }))
 	inv := controller(t, c).Inventory()
 	require.Empty(t, inv.Volumes)
-	require.Equal(t, []raid.Foreign{{ID: "foreign-0", Level: raid.LevelState{Is: "1", Raw: "1"}, Bytes: inv.Foreign[0].Bytes,
+	require.Equal(t, []raid.Foreign{{ID: "foreign-0", Level: raid.LevelState{Is: "1", Raw: "1"},
+		Bytes: inv.Foreign[0].Bytes,
 		Disks: []raid.DiskID{"252:0", "252:1"}}}, inv.Foreign)
 	change(t, c, (*Controller).ImportForeign)
 	require.Equal(t, "precious", controller(t, c).Volumes[0].Data)

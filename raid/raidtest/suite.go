@@ -71,7 +71,8 @@ func DefaultLayout() *raid.Layout {
 			{Name: "os", Level: raid.Level1, Disks: raid.DiskChoice{Count: 2, Medium: hw.SSD}, Size: 100e9, Boot: true,
 				Strip: 64 << 10, Write: raid.WriteThrough},
 			{Name: "log", Level: raid.Level0, Disks: raid.DiskChoice{SameAs: "os"}},
-			{Name: "data", Level: raid.Level6, Disks: raid.DiskChoice{Count: 5, Medium: hw.HDD, Size: hdd}, Read: raid.ReadAhead},
+			{Name: "data", Level: raid.Level6, Disks: raid.DiskChoice{Count: 5, Medium: hw.HDD, Size: hdd},
+				Read: raid.ReadAhead},
 		},
 		Spares: []raid.Spare{{Disks: raid.DiskChoice{Count: 1, Medium: hw.HDD}, For: []string{"data"}}},
 	}}}
@@ -95,10 +96,16 @@ func (s Suite) Cases() []Case {
 		{"a listing that exits with 1 counts", s.readFails},
 	}
 	for _, cut := range []FaultKind{CutBefore, CutAfter} {
-		cases = append(cases, Case{"power " + string(cut) + " each command", func(t *testing.T) error { return s.cuts(t, cut) }})
+		cases = append(cases, Case{"power " + string(cut) + " each command", func(t *testing.T) error {
+			return s.cuts(t,
+				cut)
+		}})
 	}
 	for _, kind := range []FaultKind{Refuse, FailExit0, DoneExit1, Lie, Slow, HangBefore, HangAfter} {
-		cases = append(cases, Case{"fault " + string(kind) + " at each command", func(t *testing.T) error { return s.fails(t, kind) }})
+		cases = append(cases, Case{"fault " + string(kind) + " at each command", func(t *testing.T) error {
+			return s.fails(t,
+				kind)
+		}})
 	}
 	return cases
 }
@@ -204,7 +211,8 @@ func (r *rig) reach(ctx context.Context) error {
 		}
 		last = cmp.Or(err, last)
 	}
-	return fmt.Errorf("the layout is not reached in 12 attempts: %w", cmp.Or(last, errors.New("there is always more to do")))
+	return fmt.Errorf("the layout is not reached in 12 attempts: %w", cmp.Or(last,
+		errors.New("there is always more to do")))
 }
 
 // settled holds the truth against the layout, and what was touched against what was planned.

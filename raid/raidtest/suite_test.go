@@ -46,7 +46,8 @@ func TestTheSuiteCatchesDriversThatAreWrong(t *testing.T) {
 		caught map[string]string // by case
 	}{
 		{"a wrong unit: MB where the tool means MiB", func() *mutant {
-			return &mutant{exec: func(ctx context.Context, d *Driver, inv *raid.Inventory, s raid.Step, report func(raid.Progress)) error {
+			return &mutant{exec: func(ctx context.Context, d *Driver, inv *raid.Inventory, s raid.Step,
+				report func(raid.Progress)) error {
 				if s.Create != nil {
 					wrong := *s.Create
 					wrong.Bytes = wrong.Bytes / 1e6 << 20
@@ -56,7 +57,8 @@ func TestTheSuiteCatchesDriversThatAreWrong(t *testing.T) {
 			}}
 		}, map[string]string{"a layout is reached, and then there is nothing to do": "was made, and is wrong: 104.86 GB instead of 100 GB"}},
 		{"a failure that is ignored", func() *mutant {
-			return &mutant{exec: func(ctx context.Context, d *Driver, inv *raid.Inventory, s raid.Step, report func(raid.Progress)) error {
+			return &mutant{exec: func(ctx context.Context, d *Driver, inv *raid.Inventory, s raid.Step,
+				report func(raid.Progress)) error {
 				_ = d.Exec(ctx, inv, s, report)
 				return nil
 			}}
@@ -74,7 +76,8 @@ func TestTheSuiteCatchesDriversThatAreWrong(t *testing.T) {
 		}, map[string]string{"a layout is reached, and then there is nothing to do": "is still there",
 			"a drive that fails, is rebuilt, is pulled": ""}},
 		{"a command that is repeated when it failed", func() *mutant {
-			return &mutant{exec: func(ctx context.Context, d *Driver, inv *raid.Inventory, s raid.Step, report func(raid.Progress)) error {
+			return &mutant{exec: func(ctx context.Context, d *Driver, inv *raid.Inventory, s raid.Step,
+				report func(raid.Progress)) error {
 				err := d.Exec(ctx, inv, s, report)
 				if errors.Is(err, context.DeadlineExceeded) {
 					err = d.Exec(ctx, inv, s, report)
