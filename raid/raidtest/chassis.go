@@ -165,9 +165,11 @@ func (c *Chassis) command(ctx context.Context, op string, writes bool, change fu
 		if writes {
 			s.Journal = append(s.Journal, Entry{Number: number, Op: op})
 		}
-		before, err := json.Marshal(s)
-		if err != nil {
-			return err
+		var before []byte
+		if writes {
+			if before, err = json.Marshal(s); err != nil {
+				return err
+			}
 		}
 		err = change(s)
 		var no *Refusal

@@ -105,7 +105,7 @@ func TestTheSuiteCatchesDriversThatAreWrong(t *testing.T) {
 	}
 }
 
-// blind does not tell what many tools do not: WWNs and names of volumes, policies, boot volumes, strips.
+// blind does not tell what many tools do not: WWNs and names of volumes, boot volumes, strips; and it rounds sizes.
 type blind struct{ *Driver }
 
 func (b *blind) Inventory(ctx context.Context, id raid.ControllerID) (*raid.Inventory, error) {
@@ -115,7 +115,7 @@ func (b *blind) Inventory(ctx context.Context, id raid.ControllerID) (*raid.Inve
 	}
 	for i := range inv.Volumes {
 		v := &inv.Volumes[i]
-		v.WWN, v.Name, v.Policies, v.Current, v.Boot, v.Strip = "", "", raid.Policies{}, raid.Policies{}, nil, 0
+		v.WWN, v.Name, v.Boot, v.Strip = "", "", nil, 0
 		v.Bytes, v.Rounded = v.Bytes/1e9*1e9, true
 	}
 	return inv, nil
