@@ -169,7 +169,8 @@ func (p *planner) assign() *assignment {
 			more, have := 0, p.memberIndexes(&p.inv.Volumes[e])
 			for k, d := range order {
 				disk := &p.inv.Disks[d]
-				if owner[k] < 0 && disk.State.Is == DiskReady && len(against(disk, w.Disks)) == 0 && p.class(d) == p.class(have[0]) {
+				if owner[k] < 0 && disk.State.Is == DiskReady && len(against(disk,
+					w.Disks)) == 0 && p.class(d) == p.class(have[0]) {
 					more++
 				}
 			}
@@ -298,7 +299,8 @@ func (p *planner) standIns(i int) int {
 	return n
 }
 
-// usable says of each drive for whom it could be used: nil for nobody, then why says it. rank is how much trouble it is.
+// usable says of each drive for whom it could be used: nil for nobody, then why says it. rank is how much trouble it
+// is.
 func (p *planner) usable(keptSpares [][]int) (usable []func(*seeker) string, rank []int, why []string) {
 	n := len(p.inv.Disks)
 	usable, rank, why = make([]func(*seeker) string, n), make([]int, n), make([]string, n)
@@ -318,7 +320,8 @@ func (p *planner) usable(keptSpares [][]int) (usable []func(*seeker) string, ran
 		for e := range p.inv.Volumes {
 			v := &p.inv.Volumes[e]
 			if p.fate[e] != destroy && (slices.Contains(v.Members, disk.ID) || slices.Contains(disk.Volumes, v.ID)) {
-				member = "it is in " + refVolume(p.inv, v).String() + map[bool]string{true: ", which the layout does not list and leaves"}[p.fate[e] == leave]
+				member = "it is in " + refVolume(p.inv,
+					v).String() + map[bool]string{true: ", which the layout does not list and leaves"}[p.fate[e] == leave]
 			}
 		}
 		// A member of a volume that goes is ready when that is gone.
@@ -349,7 +352,10 @@ func (p *planner) usable(keptSpares [][]int) (usable []func(*seeker) string, ran
 			usable[d], rank[d] = anyone, 1
 		case disk.State.Is == DiskJBOD:
 			why[d] = "it is shown to the operating system, and this controller cannot take it back"
-		case disk.State.Is == DiskSpare && slices.ContainsFunc(keptSpares, func(k []int) bool { return slices.Contains(k, d) }):
+		case disk.State.Is == DiskSpare && slices.ContainsFunc(keptSpares, func(k []int) bool {
+			return slices.Contains(k,
+				d)
+		}):
 			why[d] = "it is a spare that the layout wants"
 		case disk.State.Is == DiskSpare && (p.want.Unlisted == UnlistedRemove || p.orphan(disk)):
 			usable[d] = anyone
@@ -378,7 +384,8 @@ func (p *planner) listed(s *seeker) {
 		for d := range p.inv.Disks {
 			have[d] = p.inv.Disks[d].Location
 		}
-		p.problem(s.path, "%d drives have the %s %q that %s wants; there are drives %s", n, kind, value, s.what, enumerate(have, 48))
+		p.problem(s.path, "%d drives have the %s %q that %s wants; there are drives %s", n, kind, value, s.what,
+			enumerate(have, 48))
 	}
 	for _, slot := range s.choice.Slots {
 		missing("slot", slot, func(d *PhysicalDisk) bool { return isSlot(d, slot) })
@@ -388,7 +395,8 @@ func (p *planner) listed(s *seeker) {
 	}
 }
 
-// bigEnough reports whether a drive can stand in for those of the volumes that a spare is for, as far as these are there.
+// bigEnough reports whether a drive can stand in for those of the volumes that a spare is for, as far as these are
+// there.
 func (p *planner) bigEnough(s *seeker, d int) bool {
 	if s.spare < 0 {
 		return true

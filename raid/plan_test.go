@@ -16,10 +16,12 @@ import (
 
 // card is a controller that can do everything, with the drives given.
 func card(id ControllerID, disks ...PhysicalDisk) *Inventory {
-	return &Inventory{Disks: disks, Controller: Controller{ID: id, Model: "MegaRAID 9361", Serial: "C" + string(id), Driver: "storcli",
-		Mode: ModeRAID, Cache: Cache{Battery: BatteryState{Is: BatteryGood}},
+	return &Inventory{Disks: disks, Controller: Controller{ID: id, Model: "MegaRAID 9361", Serial: "C" + string(id),
+		Driver: "storcli",
+		Mode:   ModeRAID, Cache: Cache{Battery: BatteryState{Is: BatteryGood}},
 		Capabilities: Capabilities{
-			Levels: []LevelCapability{{Level0, 1, 32, 0}, {Level1, 2, 32, 2}, {Level5, 3, 32, 0}, {Level6, 4, 32, 0}, {Level10, 4, 0, 2},
+			Levels: []LevelCapability{{Level0, 1, 32, 0}, {Level1, 2, 32, 2}, {Level5, 3, 32, 0}, {Level6, 4, 32, 0}, {Level10,
+				4, 0, 2},
 				{Level50, 6, 0, 0}, {Level60, 8, 0, 0}},
 			Strips: []hw.Size{64 << 10, 256 << 10}, GlobalSpares: true, DedicatedSpares: true, JBOD: true, ClearForeign: true,
 			ImportForeign: true, BootVolume: true, Modes: []Mode{ModeRAID, ModeHBA}, ModeNeedReboot: true,
@@ -39,7 +41,8 @@ func drives(first, n int, medium hw.Medium, bytes int64) []PhysicalDisk {
 	for i := first; i < first+n; i++ {
 		where := fmt.Sprintf("252:%d", i)
 		all = append(all, PhysicalDisk{ID: DiskID(where), Location: where, Serial: fmt.Sprintf("S%d", i),
-			WWN: fmt.Sprintf("5000c500%08d", i), Bytes: bytes, LogicalSector: 512, Medium: medium, Bus: bus, Model: "ST" + string(medium),
+			WWN: fmt.Sprintf("5000c500%08d", i), Bytes: bytes, LogicalSector: 512, Medium: medium, Bus: bus,
+			Model: "ST" + string(medium),
 			State: DiskState{Is: DiskReady, Raw: "UGood"}})
 	}
 	return all
@@ -126,21 +129,29 @@ func TestDrivesAreChosen(t *testing.T) {
 			`"volumes":[{"name":"any","level":0,"disks":{"count":1,"size":"50GB.."}},
 				{"name":"x","level":0,"disks":{"slots":["252:0"]}}]`,
 			[]string{"create-volume any on 1", "create-volume x on 0"}},
-		{"three that depend on each other", slices.Concat(drives(0, 1, hw.SSD, 480e9), drives(1, 1, hw.SSD, 960e9), drives(2, 1, hw.HDD, 480e9)),
-			`"volumes":[{"name":"a","level":0,"disks":{"count":1,"size":"480GB"}},{"name":"b","level":0,"disks":{"count":1,"medium":"ssd"}},
+		{"three that depend on each other", slices.Concat(drives(0, 1, hw.SSD, 480e9), drives(1, 1, hw.SSD, 960e9), drives(2,
+			1, hw.HDD, 480e9)),
+			`"volumes":[{"name":"a","level":0,"disks":{"count":1,"size":"480GB"}},{"name":"b","level":0,"disks":{"count":1,
+				"medium":"ssd"}},
 				{"name":"c","level":0,"disks":{"count":1,"medium":"hdd"}}]`,
 			[]string{"create-volume a on 0", "create-volume b on 1", "create-volume c on 2"}},
 		{"all takes what the others leave, whatever the order", mixed,
-			`"volumes":[{"name":"data","level":6,"disks":{"all":true,"medium":"hdd"}},{"name":"os","level":1,"disks":{"count":2,"medium":"hdd"}}],
+			`"volumes":[{"name":"data","level":6,"disks":{"all":true,"medium":"hdd"}},{"name":"os","level":1,"disks":{"count":2,
+				"medium":"hdd"}}],
 			"spares":[{"disks":{"count":1,"medium":"hdd"},"for":["data"]}]`,
 			[]string{"create-volume data on 2 3 4 5 9 10 11", "create-volume os on 6 7", "add-spare for data on 8"}},
-		{"drives of one medium for a volume that does not say which", slices.Concat(drives(0, 2, hw.SSD, 480e9), drives(2, 4, hw.HDD, 4e12)),
+		{"drives of one medium for a volume that does not say which", slices.Concat(drives(0, 2, hw.SSD, 480e9), drives(2, 4,
+			hw.HDD, 4e12)),
 			`"volumes":[{"name":"d","level":10,"disks":{"count":4}}]`, []string{"create-volume d on 2 3 4 5"}},
 		{"media of two volumes that share a pool", slices.Concat(drives(0, 4, hw.SSD, 480e9), drives(4, 2, hw.HDD, 4e12)),
 			`"volumes":[{"name":"a","level":1,"disks":2},{"name":"b","level":10,"disks":4}]`,
 			[]string{"create-volume a on 4 5", "create-volume b on 0 1 2 3"}},
+		{"drives by serial number and slot, in the order of their places", mixed,
+			`"volumes":[{"name":"x","level":5,"disks":{"serials":["S10","S4"],"slots":["252:3"]}}]`,
+			[]string{"create-volume x on 3 4 10"}},
 		{"two volumes on the same drives", mixed,
-			`"volumes":[{"name":"os","level":1,"disks":{"count":2,"medium":"ssd"},"size":"100GB"},{"name":"log","level":0,"disks":{"same_as":"os"}}]`,
+			`"volumes":[{"name":"os","level":1,"disks":{"count":2,"medium":"ssd"},"size":"100GB"},{"name":"log","level":0,
+				"disks":{"same_as":"os"}}]`,
 			[]string{"create-volume os on 0 1", "create-volume log on 0 1"}},
 		{"the rest for the operating system", mixed,
 			`"volumes":[{"name":"d","level":6,"disks":{"count":8,"medium":"hdd"}}],"rest":"jbod"`,
@@ -199,12 +210,15 @@ func TestWhatDiffersIsChanged(t *testing.T) {
 			inv.Volumes[0].Policies.Write, inv.Volumes[0].Current.Write = "", WriteThrough
 			inv.Controller.Cache.Battery = BatteryState{Is: BatteryMissing}
 		}, full, []string{}, nil, "battery of the cache is missing"},
-		{"the boot volume", func(inv *Inventory) { inv.Volumes[0].Boot = new(false) }, full, []string{"set-boot-volume os"}, nil, ""},
-		{"a boot volume that the tool does not tell", func(inv *Inventory) { inv.Volumes[0].Boot = nil }, full, []string{}, nil, ""},
+		{"the boot volume", func(inv *Inventory) { inv.Volumes[0].Boot = new(false) }, full, []string{"set-boot-volume os"},
+			nil, ""},
+		{"a boot volume that the tool does not tell", func(inv *Inventory) { inv.Volumes[0].Boot = nil }, full, []string{},
+			nil, ""},
 		{"a missing spare", func(inv *Inventory) {
 			inv.Disks[8].State, inv.Disks[8].SpareFor = DiskState{Is: DiskReady}, nil
 		}, full, []string{"add-spare for data on 8"}, nil, ""},
-		{"a global spare that is to be a dedicated one", func(inv *Inventory) { inv.Disks[8].SpareFor = nil; inv.Disks[9].Locked = true }, full,
+		{"a global spare that is to be a dedicated one",
+			func(inv *Inventory) { inv.Disks[8].SpareFor = nil; inv.Disks[9].Locked = true }, full,
 			[]string{"remove-spare on 8", "add-spare for data on 8"}, nil, ""},
 		{"a spare that is at work is not missed", func(inv *Inventory) {
 			inv.Disks[8].State, inv.Disks[8].SpareFor = DiskState{Is: DiskRebuilding}, nil
@@ -217,19 +231,23 @@ func TestWhatDiffersIsChanged(t *testing.T) {
 			inv.Volumes[2].State, inv.Disks[2].State = VolumeState{Is: VolumePartial}, DiskState{Is: DiskFailed}
 		}, full + `,"unlisted":"remove"`, []string{}, nil, "partially-degraded; the layout keeps it"},
 		{"a volume that is not listed goes", func(inv *Inventory) {}, `"unlisted":"remove","rest":"leave","volumes":[
-			{"name":"os","level":1,"disks":{"count":2,"medium":"ssd"},"size":"100GB"},{"name":"log","level":1,"disks":{"same_as":"os"}}]`,
+			{"name":"os","level":1,"disks":{"count":2,"medium":"ssd"},"size":"100GB"},{"name":"log","level":1,
+				"disks":{"same_as":"os"}}]`,
 			[]string{"remove-spare on 8", "delete-volume data on 2 3 4 5 6 7"}, []Permission{AllowDestroy}, ""},
 		{"a degraded one needs a permission of its own", func(inv *Inventory) {
 			inv.Volumes[2].State = VolumeState{Is: VolumeDegraded}
 		}, `"unlisted":"remove","volumes":[{"name":"os","level":1,"disks":{"count":2,"medium":"ssd"},"size":"100GB"},
 			{"name":"log","level":1,"disks":{"same_as":"os"}}]`,
 			[]string{"remove-spare on 8", "delete-volume data on 2 3 4 5 6 7"}, []Permission{AllowDegraded, AllowDestroy}, ""},
-		{"another level", func(inv *Inventory) { inv.Volumes[2].Level = LevelState{Is: Level5} }, full + `,"unlisted":"remove"`,
-			[]string{"remove-spare on 8", "delete-volume data on 2 3 4 5 6 7", "create-volume data on 2 3 4 5 6 7", "add-spare for data on 8"},
+		{"another level", func(inv *Inventory) { inv.Volumes[2].Level = LevelState{Is: Level5} }, full + `,
+			"unlisted":"remove"`,
+			[]string{"remove-spare on 8", "delete-volume data on 2 3 4 5 6 7", "create-volume data on 2 3 4 5 6 7",
+				"add-spare for data on 8"},
 			[]Permission{AllowDestroy}, ""},
 		{"another strip", func(inv *Inventory) { inv.Volumes[0].Strip = 256 << 10 },
 			strings.Replace(full, `"size":"100GB"`, `"size":"100GB","strip":"64KiB"`, 1) + `,"unlisted":"remove"`,
-			[]string{"delete-volume os on 0 1", "create-volume os on 0 1", "set-boot-volume os"}, []Permission{AllowDestroy}, ""},
+			[]string{"delete-volume os on 0 1", "create-volume os on 0 1", "set-boot-volume os"}, []Permission{AllowDestroy},
+			""},
 		{"a crash between delete and create", func(inv *Inventory) {
 			inv.Volumes = inv.Volumes[:2]
 			for i := 2; i < 8; i++ {
@@ -261,7 +279,8 @@ func TestWhatDiffersIsChanged(t *testing.T) {
 			inv.Disks[9].Foreign = true
 			inv.Foreign = []Foreign{{ID: "0", Disks: []DiskID{"252:9"}, Incomplete: true}}
 			inv.Controller.PreservedCache = []string{"5"}
-		}, full, []string{"discard-cache", "clear-foreign on 9", "create-volume data on 2 3 4 5 6 7", "add-spare for data on 8"},
+		}, full, []string{"discard-cache", "clear-foreign on 9", "create-volume data on 2 3 4 5 6 7",
+			"add-spare for data on 8"},
 			[]Permission{AllowDestroy, AllowForeign, AllowPreservedCache}, ""},
 		{"more drives for a volume that takes all leave it as it is", func(inv *Inventory) {},
 			`"volumes":[{"name":"data","level":6,"disks":{"all":true,"medium":"hdd"}}]`, []string{}, nil, "more drives"},
@@ -295,18 +314,24 @@ func TestTheImpossibleIsExplained(t *testing.T) {
 		}, `"volumes":[{"name":"x","level":1,"disks":{"count":2,"medium":"hdd","size":"8TB"}}]`,
 			[]string{"controllers[0].volumes[0].disks (controller 0000:18:00.0): volume x wants 2 disks, medium hdd, size 7840GB..8160GB, and 0 of 2 are to be had",
 				"drive 252:0 (serial S0): it is in volume log (naa.6000238), which the layout does not list and leaves, medium ssd, size 480 GB",
-				"drive 252:8 (serial S8): it says that it will fail, size 4 TB", "drive 252:9 (serial S9): its state is unknown (Frob), size 4 TB"}},
-		{"who took it", func(inv *Inventory) {}, `"volumes":[{"name":"a","level":0,"disks":{"count":1}},{"name":"b","level":0,"disks":{"slots":["252:9"]}}]`,
-			[]string{"volume b wants disks, slots 252:9, and 0 of 1 are to be had", "drive 252:9 (serial S9): volume a takes it"}},
+				"drive 252:8 (serial S8): it says that it will fail, size 4 TB",
+				"drive 252:9 (serial S9): its state is unknown (Frob), size 4 TB"}},
+		{"who took it", func(inv *Inventory) {}, `"volumes":[{"name":"a","level":0,"disks":{"count":1}},{"name":"b",
+			"level":0,"disks":{"slots":["252:9"]}}]`,
+			[]string{"volume b wants disks, slots 252:9, and 0 of 1 are to be had",
+				"drive 252:9 (serial S9): volume a takes it"}},
 		{"another volume of that name", func(inv *Inventory) { inv.Volumes[2].Level = LevelState{Is: Level5} }, full,
 			[]string{"volumes[2]", "level 5 instead of 6", "it is replaced only where unlisted is remove"}},
 		{"a level", func(inv *Inventory) { inv.Controller.Capabilities.Levels = inv.Controller.Capabilities.Levels[:2] },
 			full + `,"unlisted":"remove"`, nil},
-		{"a slot that is not there", func(inv *Inventory) {}, `"volumes":[{"name":"b","level":0,"disks":{"slots":["252:77"]}}]`,
+		{"a slot that is not there", func(inv *Inventory) {}, `"volumes":[{"name":"b","level":0,
+			"disks":{"slots":["252:77"]}}]`,
 			[]string{`0 drives have the slot "252:77" that volume b wants; there are drives 252:0, 252:1`}},
-		{"two drives with one serial number", func(inv *Inventory) { inv.Disks[9].Serial = "S8" }, `"volumes":[{"name":"b","level":0,"disks":{"count":1,"medium":"hdd"}}]`,
+		{"two drives with one serial number", func(inv *Inventory) { inv.Disks[9].Serial = "S8" }, `"volumes":[{"name":"b",
+			"level":0,"disks":{"count":1,"medium":"hdd"}}]`,
 			[]string{"it has the same serial number or WWN as drive 252:8"}},
-		{"a drive without serial number", func(inv *Inventory) { inv.Disks[9].Serial, inv.Disks[9].WWN = " ", "" }, `"volumes":[{"name":"b","level":0,"disks":{"count":1,"medium":"hdd"}}]`,
+		{"a drive without serial number", func(inv *Inventory) { inv.Disks[9].Serial, inv.Disks[9].WWN = " ", "" },
+			`"volumes":[{"name":"b","level":0,"disks":{"count":1,"medium":"hdd"}}]`,
 			[]string{"neither serial number nor WWN"}},
 		{"a spare that is too small", func(inv *Inventory) {
 			inv.Disks[8].State, inv.Disks[8].SpareFor, inv.Disks[8].Bytes = DiskState{Is: DiskReady}, nil, 3e12
@@ -315,18 +340,35 @@ func TestTheImpossibleIsExplained(t *testing.T) {
 		{"drives of one volume in two media", func(inv *Inventory) {
 			*inv = *card("0000:18:00.0", slices.Concat(drives(0, 2, hw.SSD, 480e9), drives(2, 2, hw.HDD, 4e12))...)
 		},
-			`"volumes":[{"name":"b","level":5,"disks":{"count":3}}]`, []string{"2 of 3 are to be had of medium ssd", "medium hdd, sectors of 512 bytes: another sort than the others"}},
+			`"volumes":[{"name":"b","level":5,"disks":{"count":3}}]`, []string{"2 of 3 are to be had of medium ssd",
+				"medium hdd, sectors of 512 bytes: another sort than the others"}},
 		{"a size", func(inv *Inventory) { *inv = *card("0000:18:00.0", drives(0, 2, hw.SSD, 480e9)...) },
-			`"volumes":[{"name":"b","level":1,"disks":{"count":2},"size":"500GB"}]`, []string{"500 GB is wanted, and drives 252:0, 252:1 have room for 480 GB"}},
+			`"volumes":[{"name":"b","level":1,"disks":{"count":2},"size":"500GB"}]`,
+			[]string{"500 GB is wanted, and drives 252:0, 252:1 have room for 480 GB"}},
 		{"a strip, a name, a policy", func(inv *Inventory) { *inv = *card("0000:18:00.0", drives(0, 2, hw.SSD, 480e9)...) },
 			`"volumes":[{"name":"sixteencharacter","level":1,"disks":{"count":2},"read":"adaptive"}]`,
-			[]string{`"sixteencharacter" has 16 characters, and the controller allows 15`, "no read policy adaptive that can be set; its values are none, ahead"}},
-		{"a mode", func(inv *Inventory) {}, `"mode":"mixed"`, []string{"is in mode raid and cannot be switched to mixed; its modes are raid, hba"}},
-		{"volumes in the way of a mode", func(inv *Inventory) {}, `"mode":"hba"`, []string{"must go before the controller can be in mode hba"}},
-		{"an odd number of drives for level 10", func(inv *Inventory) { *inv = *card("0000:18:00.0", drives(0, 5, hw.SSD, 480e9)...) },
-			`"volumes":[{"name":"b","level":10,"disks":"all"}]`, []string{"5 drives (252:0, 252:1, 252:2, 252:3, 252:4)", "multiple of 2"}},
-		{"the rest", func(inv *Inventory) { inv.Controller.Capabilities.JBOD = false }, `"rest":"jbod"`, []string{"cannot show single drives"}},
-		{"spares of a kind", func(inv *Inventory) { inv.Controller.Capabilities.DedicatedSpares = false }, full, []string{"no spares for single volumes; leave for away"}},
+			[]string{`"sixteencharacter" has 16 characters, and the controller allows 15`,
+				"no read policy adaptive that can be set; its values are none, ahead"}},
+		{"a strip", func(inv *Inventory) { *inv = *card("0000:18:00.0", drives(0, 2, hw.SSD, 480e9)...) },
+			`"volumes":[{"name":"b","level":0,"disks":{"count":2},"strip":"128KiB"}]`,
+			[]string{"the controller has no strips of 128KiB; its strips are 64KiB, 256KiB"}},
+		{"a serial number that is not there", func(inv *Inventory) {},
+			`"volumes":[{"name":"b","level":0,"disks":{"serials":["S77"]}}]`,
+			[]string{`0 drives have the serial number "S77" that volume b wants`}},
+		{"a mode", func(inv *Inventory) {}, `"mode":"mixed"`,
+			[]string{"is in mode raid and cannot be switched to mixed; its modes are raid, hba"}},
+		{"volumes in the way of a mode", func(inv *Inventory) {}, `"mode":"hba"`,
+			[]string{"must go before the controller can be in mode hba"}},
+		{"an odd number of drives for level 10", func(inv *Inventory) {
+			*inv = *card("0000:18:00.0", drives(0, 5, hw.SSD,
+				480e9)...)
+		},
+			`"volumes":[{"name":"b","level":10,"disks":"all"}]`, []string{"5 drives (252:0, 252:1, 252:2, 252:3, 252:4)",
+				"multiple of 2"}},
+		{"the rest", func(inv *Inventory) { inv.Controller.Capabilities.JBOD = false }, `"rest":"jbod"`,
+			[]string{"cannot show single drives"}},
+		{"spares of a kind", func(inv *Inventory) { inv.Controller.Capabilities.DedicatedSpares = false }, full,
+			[]string{"no spares for single volumes; leave for away"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inv := server()
@@ -354,10 +396,12 @@ func TestOneControllerIsMeant(t *testing.T) {
 	md := &Inventory{Controller: Controller{ID: MD}}
 	for choice, want := range map[string]string{
 		`"index 1"`: "0000:3b:00.0", `"index 0"`: "0000:18:00.0", `"slot 3"`: "0000:3b:00.0", `"model perc*"`: "0000:3b:00.0",
-		`"pci 0000:3B:00.0"`: "0000:3b:00.0", `"only"`: "2 controllers are meant", `"index 2"`: "no controller is meant; there are 0000:01:00.0 NVMe",
+		`"pci 0000:3B:00.0"`: "0000:3b:00.0", `"only"`: "2 controllers are meant",
+		`"index 2"`: "no controller is meant; there are 0000:01:00.0 NVMe",
 		`"model *"`: "3 controllers are meant",
 	} {
-		p, err := NewPlan([]*Inventory{b, md, nvme, a}, layoutOf(t, `{"controllers":[{"controller":`+choice+`,"volumes":[{"name":"v","level":1,"disks":2}]}]}`))
+		p, err := NewPlan([]*Inventory{b, md, nvme, a}, layoutOf(t, `{"controllers":[{"controller":`+choice+`,
+			"volumes":[{"name":"v","level":1,"disks":2}]}]}`))
 		if strings.HasPrefix(want, "0000") {
 			require.NoError(t, err, choice)
 			require.EqualValues(t, want, p.Steps[0].Controller)
@@ -371,7 +415,8 @@ func TestOneControllerIsMeant(t *testing.T) {
 
 	_, err = NewPlan([]*Inventory{a, card("0000:18:00.0")}, one(t, `"rest":"leave"`))
 	require.ErrorContains(t, err, "was read twice")
-	_, err = NewPlan([]*Inventory{a, b}, layoutOf(t, `{"controllers":[{"controller":"index 0","rest":"leave"},{"controller":"pci 0000:18:00.0","rest":"leave"}]}`))
+	_, err = NewPlan([]*Inventory{a, b}, layoutOf(t, `{"controllers":[{"controller":"index 0","rest":"leave"},
+		{"controller":"pci 0000:18:00.0","rest":"leave"}]}`))
 	require.ErrorContains(t, err, "which is controllers[0] already")
 	_, err = NewPlan(nil, nil)
 	require.ErrorContains(t, err, "none is given")
@@ -400,12 +445,14 @@ func TestModesComeFirst(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"create-volume w on 0 1", "create-volume v on 0 1"}, words(p))
 
-	_, err = NewPlan([]*Inventory{a, b}, layoutOf(t, `{"controllers":[{"controller":"index 0","mode":"hba","unlisted":"remove"}]}`))
+	_, err = NewPlan([]*Inventory{a, b}, layoutOf(t, `{"controllers":[{"controller":"index 0","mode":"hba",
+		"unlisted":"remove"}]}`))
 	require.NoError(t, err)
 }
 
 func TestAPlanIsTheSameForTheSameMachine(t *testing.T) {
-	l := layoutOf(t, `{"controllers":[{"controller":"index 0",`+full+`},{"controller":"index 1",`+strings.NewReplacer(`"os"`, `"os2"`,
+	l := layoutOf(t, `{"controllers":[{"controller":"index 0",`+full+`},
+		{"controller":"index 1",`+strings.NewReplacer(`"os"`, `"os2"`,
 		`"log"`, `"log2"`, `"data"`, `"data2"`, `"boot":true`, `"boot":false`).Replace(full)+`}]}`)
 	make := func(reverse bool) []*Inventory {
 		a, b := server(), server()
@@ -449,12 +496,14 @@ func fleet(t testing.TB, controllers int) ([]*Inventory, *Layout) {
 	var all []*Inventory
 	var parts []string
 	for i := range controllers {
-		inv := card(ControllerID(fmt.Sprintf("0000:%02x:00.0", 0x18+i)), slices.Concat(drives(0, 2, hw.SSD, 480e9), drives(2, 4, hw.SSD, 960e9),
+		inv := card(ControllerID(fmt.Sprintf("0000:%02x:00.0", 0x18+i)), slices.Concat(drives(0, 2, hw.SSD, 480e9), drives(2,
+			4, hw.SSD, 960e9),
 			drives(6, 12, hw.HDD, 4e12), drives(18, 12, hw.HDD, 8e12))...)
 		all = append(all, inv)
 		parts = append(parts, strings.NewReplacer("N", fmt.Sprint(i)).Replace(`{"controller":"index N","volumes":[
 			{"name":"osN","level":1,"disks":{"count":2,"size":"480GB"}},{"name":"anyN","level":10,"disks":4},
-			{"name":"aN","level":6,"disks":{"count":8,"medium":"hdd"}},{"name":"bN","level":60,"disks":{"all":true,"medium":"hdd"}}],
+			{"name":"aN","level":6,"disks":{"count":8,"medium":"hdd"}},{"name":"bN","level":60,"disks":{"all":true,
+				"medium":"hdd"}}],
 			"spares":[{"disks":{"count":2,"medium":"hdd"},"for":["aN","bN"]}],"rest":"jbod","unlisted":"remove"}`))
 	}
 	return all, layoutOf(t, `{"controllers":[`+strings.Join(parts, ",")+`]}`)
@@ -489,7 +538,8 @@ func BenchmarkPlanForEightControllersOf240DrivesEach(b *testing.B) {
 		for i := range 24 {
 			volumes = append(volumes, fmt.Sprintf(`{"name":"v%d-%d","level":6,"disks":{"count":9}}`, c, i))
 		}
-		parts = append(parts, fmt.Sprintf(`{"controller":"index %d","volumes":[%s],"rest":"jbod"}`, c, strings.Join(volumes, ",")))
+		parts = append(parts, fmt.Sprintf(`{"controller":"index %d","volumes":[%s],"rest":"jbod"}`, c, strings.Join(volumes,
+			",")))
 	}
 	l := layoutOf(b, `{"controllers":[`+strings.Join(parts, ",")+`]}`)
 	for b.Loop() {
@@ -531,8 +581,10 @@ func (d *dice) machine() *Inventory {
 			continue
 		}
 		inv.Disks = inv.Disks[:i]
-		disk.Medium, disk.Bytes = pick(d, disk.Medium, disk.Medium, disk.Medium, ""), pick(d, disk.Bytes, disk.Bytes, disk.Bytes, -1, 0)
-		disk.State.Is = pick(d, DiskReady, DiskReady, DiskReady, DiskOnline, DiskJBOD, DiskSpare, DiskFailed, DiskRebuilding, DiskBad, "")
+		disk.Medium, disk.Bytes = pick(d, disk.Medium, disk.Medium, disk.Medium, ""), pick(d, disk.Bytes, disk.Bytes,
+			disk.Bytes, -1, 0)
+		disk.State.Is = pick(d, DiskReady, DiskReady, DiskReady, DiskOnline, DiskJBOD, DiskSpare, DiskFailed, DiskRebuilding,
+			DiskBad, "")
 		disk.Foreign, disk.Locked, disk.LogicalSector = d.n(8) == 0, d.n(16) == 0, pick(d, 512, 512, 4096)
 		switch d.n(12) {
 		case 0:
@@ -573,7 +625,8 @@ func (d *dice) layout() *Layout {
 	c := ControllerLayout{Unlisted: pick(d, UnlistedKeep, UnlistedRemove), Rest: pick(d, RestLeave, RestJBOD),
 		Mode: pick(d, "", "", "", "", ModeRAID, ModeHBA)}
 	choice := func() DiskChoice {
-		c := DiskChoice{Medium: pick(d, "", "", hw.SSD, hw.HDD), Size: pick(d, SizeRange{}, SizeRange{}, SizeRange{Min: 1e12})}
+		c := DiskChoice{Medium: pick(d, "", "", hw.SSD, hw.HDD), Size: pick(d, SizeRange{}, SizeRange{},
+			SizeRange{Min: 1e12})}
 		switch d.n(5) {
 		case 0:
 			c.All = true
@@ -642,14 +695,16 @@ func FuzzPlan(f *testing.F) {
 		for _, s := range p.Steps {
 			require.True(t, len(s.Destroys) == 0 || len(s.Needs) > 0, s.Kind)
 			for _, r := range s.Disks {
-				require.True(t, slices.ContainsFunc(inv.Disks, func(o PhysicalDisk) bool { return o.ID == r.ID && o.Serial == r.Serial }))
+				require.True(t, slices.ContainsFunc(inv.Disks,
+					func(o PhysicalDisk) bool { return o.ID == r.ID && o.Serial == r.Serial }))
 				require.True(t, r.Known() || s.Kind == StepClearForeign || s.Kind == StepRemoveSpare)
 				if s.Kind != StepCreateVolume && s.Kind != StepAddSpare && s.Kind != StepJBOD {
 					continue
 				}
 				what := string(s.Kind)
 				if s.Create != nil { // volumes may share drives
-					w := l.Controllers[0].Volumes[slices.IndexFunc(l.Controllers[0].Volumes, func(w Volume) bool { return w.Name == s.Create.Name })]
+					w := l.Controllers[0].Volumes[slices.IndexFunc(l.Controllers[0].Volumes,
+						func(w Volume) bool { return w.Name == s.Create.Name })]
 					what = "on the drives of " + cmp.Or(w.Disks.SameAs, w.Name)
 				}
 				if first, ok := used[r.Serial+" "+r.WWN]; ok {
