@@ -19,16 +19,15 @@
 //	  rest: jbod
 //	  unlisted: remove
 //
-// A white box whose disks hang on an HBA: the kernel's RAID, two arrays on the same two disks, and a card that is to
-// show its disks one by one:
+// A white box whose disks hang on an HBA: the kernel's RAID, whose arrays take whole disks, and a card that is to show its
+// disks one by one:
 //
 //	controllers:
 //	- controller: model *9460*
 //	  mode: jbod
 //	- controller: md
 //	  volumes:
-//	  - {name: os, level: 1, disks: {count: 2, bus: nvme}, size: 100GiB, boot: true}
-//	  - {name: scratch, level: 0, disks: {same_as: os}}
+//	  - {name: os, level: 1, disks: {count: 2, bus: nvme}, boot: true}
 //	  - {name: data, level: 1+0, disks: {all: true, size: 3TB..}}
 //
 // What is not said stays as it is: controllers that are not named, their mode, volumes that are not listed, disks that

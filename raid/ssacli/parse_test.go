@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -52,8 +54,8 @@ func diskFacts(inv *raid.Inventory) []string {
 }
 
 func gb(n int64, base int64) string {
-	text, _ := json.Marshal(float64(n/base/base*10/base) / 10)
-	return string(text)
+	b := float64(base)
+	return strconv.FormatFloat(math.Round(float64(n)/(b*b*b)*10)/10, 'f', -1, 64)
 }
 
 func TestCapturesAreWhatTheManifestSays(t *testing.T) {
