@@ -176,3 +176,18 @@ func TestARetryDoesNotFreeAMachineWhoseIdentityIsInDoubt(t *testing.T) {
 	require.NoError(t, err)
 	b.requireState(inventory.Queued)
 }
+
+func TestAHeldInstallationKeepsTheCommitThatItWasOpenedWith(t *testing.T) {
+	b, s := newShelfBench(t)
+	s.push("c1", map[string]loda.Profile{"Lab": modelled()})
+	b.load("serial\nSN-0001\n", false)
+	_, err := b.Install(t.Context(), serial, loda.InstallOptions{Hold: true})
+	require.NoError(t, err)
+	s.push("c2", map[string]loda.Profile{})
+	_, err = b.Release(t.Context(), serial, "", "ada")
+	require.NoError(t, err)
+	require.Equal(t, "c1", b.plan().Revision)
+	session := b.session(b.boot("sn-0001", mac).Token)
+	b.finish(session, b.next(session), document(t, server()))
+	require.Equal(t, agentapi.ActionInstallImage, b.next(session).Kind)
+}

@@ -181,7 +181,8 @@ func (in *Installer) decide(ctx context.Context, serial inventory.Serial, trigge
 		return nil, fmt.Errorf("machine %s is quarantined (%s): releasing it needs a reason: %w", serial, inst.Reason, ErrRefused)
 	}
 	var repinned *Plan
-	if trigger == RetryAsked || trigger == ReleaseAsked {
+	// One that was on hold has not begun: it keeps what it was opened with.
+	if trigger == RetryAsked || trigger == ReleaseAsked && inst.State == inventory.Quarantined {
 		if repinned, err = in.replan(ctx, inst); err != nil {
 			return nil, fmt.Errorf("machine %s: %w", serial, err)
 		}
