@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"errors"
+	"time"
 
 	goplugin "github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
@@ -26,6 +27,10 @@ const driverName = "driver"
 
 // maxMessage bounds what either side reads. A controller with 240 drives is 200 KB.
 const maxMessage = 32 << 20
+
+// pingEvery is how often the protocol itself asks whether the other side is there, while a call lasts. gRPC does it no
+// more often than that, and a server has to allow it.
+const pingEvery = 10 * time.Second
 
 // wire is what go-plugin wants to know of both sides.
 type wire struct {

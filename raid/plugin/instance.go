@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/go-plugin/runner"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 
 	"github.com/project-loda/loda/raid/plugin/raidpb"
@@ -74,7 +75,8 @@ func (p *Process) start(ctx context.Context) (*instance, error) {
 		SkipHostEnv:      true,
 		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: dir},
 		GRPCDialOptions: []grpc.DialOption{grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage),
-			grpc.MaxCallSendMsgSize(maxMessage))},
+			grpc.MaxCallSendMsgSize(maxMessage)),
+			grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingEvery, Timeout: p.config.silence})},
 		SyncStdout: &lineWriter{do: func(line []byte) { printed(p.logger, "stdout", line) }},
 		SyncStderr: &lineWriter{do: func(line []byte) { printed(p.logger, "stderr", line) }},
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, _ string) (runner.Runner, error) {

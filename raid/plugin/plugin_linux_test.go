@@ -7,7 +7,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,8 +23,11 @@ import (
 
 	goplugin "github.com/hashicorp/go-plugin"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
 
 	"github.com/project-loda/loda/raid"
+	"github.com/project-loda/loda/raid/plugin/raidpb"
 	"github.com/project-loda/loda/raid/raidtest"
 )
 
@@ -50,6 +55,17 @@ func TestMain(m *testing.M) {
 	case "broken":
 		fmt.Fprintln(os.Stderr, "cannot find libacme.so")
 		os.Exit(3)
+	case "bare": // as in a language that has no go-plugin
+		socket := filepath.Join(os.Getenv("PLUGIN_UNIX_SOCKET_DIR"), "s")
+		l, err := net.Listen("unix", socket)
+		if err != nil {
+			panic(err)
+		}
+		s := grpc.NewServer(grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second}))
+		raidpb.RegisterDriverServer(s, newServer(rogue{}))
+		go func() { _, _ = io.Copy(io.Discard, os.Stdin); s.Stop() }()
+		fmt.Printf("1|1|unix|%s|grpc\n", socket)
+		_ = s.Serve(l)
 	case "old":
 		goplugin.Serve(&goplugin.ServeConfig{HandshakeConfig: handshake, GRPCServer: goplugin.DefaultGRPCServer,
 			VersionedPlugins: map[int]goplugin.PluginSet{0: {driverName: &wire{server: newServer(rogue{})}}}})
@@ -68,7 +84,7 @@ func (o *overPointer) driver() *raidtest.Driver {
 	if err != nil {
 		panic(err)
 	}
-	return &raidtest.Driver{Chassis: c, Patience: 20 * time.Millisecond}
+	return &raidtest.Driver{Chassis: c, Patience: 100 * time.Millisecond}
 }
 
 func (o *overPointer) Name() string { return "chassis" }
@@ -301,6 +317,18 @@ func TestWhatThePluginLogsAndPrintsReachesTheHostsLogger(t *testing.T) {
 	}
 }
 
+func TestAPluginNeedsNoMoreThanTheProtocol(t *testing.T) {
+	p := start(t, config(t, "bare"))
+	require.Equal(t, "rogue", p.Name())
+	_, err := p.Inventory(t.Context(), "fine")
+	require.NoError(t, err)
+	file := filepath.Join(t.TempDir(), "written")
+	require.NoError(t, <-write(t.Context(), p, "0", file, nil))
+	begun := time.Now()
+	require.NoError(t, p.Close())
+	require.Less(t, time.Since(begun), leaveWithin, "it leaves by itself")
+}
+
 func TestAContextThatEndsEndsTheToolThatReads(t *testing.T) {
 	p := start(t, config(t, "rogue"))
 	file := filepath.Join(t.TempDir(), "begun")
@@ -405,6 +433,24 @@ func TestAPluginThatIsKilledWhileItWritesIsNotReplacedBeforeItsToolIsDone(t *tes
 	require.NoError(t, err)
 	require.Equal(t, "begun\ndone\n", content(t, file), "it was finished before, and not repeated")
 	require.Empty(t, alive(t, first))
+}
+
+func TestAFrozenPluginDoesNotHoldAStepForEver(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left out with -short: gRPC looks after a connection every ten seconds")
+	}
+	t.Parallel()
+	conf := config(t, "rogue")
+	conf.silence = time.Second
+	p := start(t, conf)
+	file := filepath.Join(t.TempDir(), "written")
+	result := write(t.Context(), p, "0.2", file, nil)
+	eventually(t, exists(file))
+	require.NoError(t, syscall.Kill(p.current.child.pid, syscall.SIGSTOP))
+	require.ErrorContains(t, <-result, "and nobody knows whether that was done")
+	_, err := p.Inventory(t.Context(), "fine")
+	require.NoError(t, err)
+	require.Equal(t, "begun\ndone\n", content(t, file))
 }
 
 func TestCloseWaitsForAWriteAndEndsWhatReads(t *testing.T) {
@@ -573,7 +619,11 @@ func TestFiftyStartsAndStopsLeaveNothingBehind(t *testing.T) {
 	require.NoError(t, start(t, conf).Close())
 	goroutines, files := runtime.NumGoroutine(), openFiles(t)
 	var pids []int
-	for n := range 50 {
+	starts := 50
+	if testing.Short() {
+		starts = 10
+	}
+	for n := range starts {
 		p, err := Start(t.Context(), conf)
 		require.NoError(t, err)
 		pids = append(pids, p.current.child.pid)

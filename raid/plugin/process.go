@@ -41,6 +41,10 @@ type Config struct {
 	MaxRestarts int
 	// Backoff before it is started again, which doubles each time; 0: 200 ms.
 	Backoff time.Duration
+
+	// silence is how long a plugin that executes a step may leave the protocol's own pings without an answer, such as one
+	// that was stopped; 0: a minute.
+	silence time.Duration
 }
 
 const (
@@ -79,6 +83,7 @@ func Start(ctx context.Context, c Config) (*Process, error) {
 	c.CloseTimeout = cmp.Or(c.CloseTimeout, 2*time.Minute)
 	c.MaxRestarts = cmp.Or(c.MaxRestarts, 5)
 	c.Backoff = cmp.Or(c.Backoff, 200*time.Millisecond)
+	c.silence = cmp.Or(c.silence, time.Minute)
 	exe, err := openExecutable(c.Path, c.SHA256)
 	if err != nil {
 		return nil, err

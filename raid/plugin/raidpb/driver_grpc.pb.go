@@ -39,7 +39,8 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Driver is raid.Driver.
+// Driver is raid.Driver. The server must allow keepalive pings every ten seconds (gRPC's default is five minutes, and
+// closes the connection): by them the client finds out that a plugin is frozen.
 //
 // Probe, Inventory and Exec: the client sends one message and leaves its side of the stream open. When it closes it, the
 // caller has given up: what reads is stopped, with its process group; what writes is finished. The answer is sent in any
@@ -123,7 +124,8 @@ type Driver_ExecClient = grpc.BidiStreamingClient[ExecRequest, ExecResponse]
 // All implementations must embed UnimplementedDriverServer
 // for forward compatibility.
 //
-// Driver is raid.Driver.
+// Driver is raid.Driver. The server must allow keepalive pings every ten seconds (gRPC's default is five minutes, and
+// closes the connection): by them the client finds out that a plugin is frozen.
 //
 // Probe, Inventory and Exec: the client sends one message and leaves its side of the stream open. When it closes it, the
 // caller has given up: what reads is stopped, with its process group; what writes is finished. The answer is sent in any
