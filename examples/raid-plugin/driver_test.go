@@ -35,10 +35,11 @@ func TestTheDriverStandsTheSuite(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", tool, "./acmectl").CombinedOutput(); err != nil {
 		t.Fatalf("build acmectl: %v\n%s", err, out)
 	}
-	raidtest.Run(t, raidtest.Suite{Make: machine, Layout: layout(), New: func(t *testing.T, c *raidtest.Chassis) raid.Driver {
+	driver := func(t *testing.T, c *raidtest.Chassis) raid.Driver {
 		t.Setenv("ACMECTL_CHASSIS", c.Path())
 		return &Driver{Tool: tool, Reads: 10 * time.Second, Writes: 1500 * time.Millisecond}
-	}})
+	}
+	raidtest.Run(t, raidtest.Suite{Make: machine, Layout: layout(), New: driver})
 }
 
 func TestAWordThatNobodyKnowsIsKept(t *testing.T) {

@@ -53,8 +53,8 @@ func newChild(exe *executable, args, env []string, logger *slog.Logger, writing 
 	return c
 }
 
-// Start starts it as the leader of a session, so that neither a signal to the host's group nor a hang-up reaches it, and
-// whatever it starts is found again.
+// Start starts it as the leader of a session, so that neither a signal to the host's group nor a hang-up reaches it,
+// and whatever it starts is found again.
 func (c *child) Start(context.Context) error {
 	var pipes [6]*os.File
 	for i := 0; i < len(pipes); i += 2 {

@@ -19,8 +19,8 @@
 //   - A context that ends reaches the driver. A call that reads is over once its tool is; a plugin that does not stop
 //     reading is ended. [Process.Exec] always waits for the driver's own word, because a write must not be cut off.
 //   - A plugin that dies fails the calls that it was working on with a [CrashError]. The next call starts it again, a
-//     little later each time, and after some times no more. Nothing is repeated. A tool that a plugin leaves behind while
-//     it writes is waited for before there is another one.
+//     little later each time, and after some times no more. Nothing is repeated. A tool that a plugin leaves behind
+//     while it writes is waited for before there is another one.
 //   - With a digest, what was checked is what runs: a sealed copy of the file in memory, also when it is started again.
 //   - The driver logs with [log/slog], prints where it likes, and all of it arrives in [Config.Logger].
 //

@@ -15,8 +15,8 @@ type DigestError struct {
 }
 
 func (e *DigestError) Error() string {
-	return fmt.Sprintf("RAID plugin %s is not the one that was asked for, and was not started: its SHA-256 is %s instead of "+
-		"%s; fetch it again, or correct the digest if it was replaced on purpose", e.Path, e.Have, e.Want)
+	return fmt.Sprintf("RAID plugin %s is not the one that was asked for, and was not started: its SHA-256 is %s instead "+
+		"of %s; fetch it again, or correct the digest if it was replaced on purpose", e.Path, e.Have, e.Want)
 }
 
 // VersionError says that a plugin speaks another version of the protocol.

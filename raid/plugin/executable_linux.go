@@ -46,7 +46,8 @@ func openExecutable(path, digest string) (*executable, error) {
 	}
 	want, err := hex.DecodeString(strings.TrimSpace(digest))
 	if err != nil || len(want) != sha256.Size {
-		return nil, fmt.Errorf("RAID plugin %s: %q is no SHA-256, which has %d hexadecimal digits", path, digest, 2*sha256.Size)
+		return nil, fmt.Errorf("RAID plugin %s: %q is no SHA-256, which has %d hexadecimal digits", path, digest,
+			2*sha256.Size)
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -72,8 +73,8 @@ func openExecutable(path, digest string) (*executable, error) {
 		return nil, &DigestError{Path: path, Want: hex.EncodeToString(want), Have: hex.EncodeToString(have)}
 	}
 	if n, _ := memory.ReadAt(head, 0); n == 2 && string(head) == "#!" {
-		return nil, fmt.Errorf("RAID plugin %s is a script, whose interpreter is not what was checked; a plugin with a digest "+
-			"must be a program", path)
+		return nil, fmt.Errorf("RAID plugin %s is a script, whose interpreter is not what was checked; a plugin with a "+
+			"digest must be a program", path)
 	}
 	// A file that is open for writing is not executed (ETXTBSY), so it is opened again.
 	sealed, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", memory.Fd()))
@@ -83,7 +84,8 @@ func openExecutable(path, digest string) (*executable, error) {
 	return &executable{path: path, sealed: sealed}, nil
 }
 
-// memfd makes a file in memory that can be executed. Kernels before 6.3 do not know MFD_EXEC, and later ones may demand it.
+// memfd makes a file in memory that can be executed. Kernels before 6.3 do not know MFD_EXEC, and later ones may
+// demand it.
 func memfd(name string) (*os.File, error) {
 	if len(name) > 200 {
 		name = name[:200] // the kernel takes 249 bytes

@@ -350,8 +350,8 @@ func (i *instance) close() error {
 	select {
 	case <-over:
 	case <-wait.Done():
-		cut = fmt.Errorf("RAID plugin %s was closed in the middle of a step, which was cut off after %s; read the controller "+
-			"and plan again", path, i.process.config.CloseTimeout)
+		cut = fmt.Errorf("RAID plugin %s was closed in the middle of a step, which was cut off after %s; read the "+
+			"controller and plan again", path, i.process.config.CloseTimeout)
 	}
 	i.condemn(false)
 	i.child.ask()

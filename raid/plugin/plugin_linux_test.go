@@ -72,7 +72,8 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// overPointer is a driver over the chassis that a file names at the moment, as a tool is over the machine that it is in.
+// overPointer is a driver over the chassis that a file names at the moment, as a tool is over the machine that it is
+// in.
 type overPointer struct{ file string }
 
 func (o *overPointer) driver() *raidtest.Driver {
@@ -196,8 +197,9 @@ func (l *logs) logger() *slog.Logger {
 func config(t testing.TB, as string) Config {
 	self, err := os.Executable()
 	require.NoError(t, err)
-	return Config{Path: self, Env: append(os.Environ(), asVariable+"="+as), TempDir: t.TempDir(), StopTimeout: time.Second,
-		Backoff: time.Millisecond}
+	// A program with the race detector would wait for a second at its end.
+	env := append(os.Environ(), asVariable+"="+as, "GORACE=atexit_sleep_ms=0")
+	return Config{Path: self, Env: env, TempDir: t.TempDir(), StopTimeout: time.Second, Backoff: time.Millisecond}
 }
 
 func start(t testing.TB, c Config) *Process {
@@ -367,7 +369,8 @@ func TestAPluginThatIsKilledWhileItReadsIsStartedAgainByTheNextCall(t *testing.T
 	crash := (*CrashError)(nil)
 	require.ErrorAs(t, err, &crash)
 	require.False(t, crash.Writing)
-	require.ErrorContains(t, err, "died (signal: killed) in reading controller hang "+file+"; the next call starts it again")
+	require.ErrorContains(t, err, "died (signal: killed) in reading controller hang "+file+
+		"; the next call starts it again")
 	_, err = p.Inventory(t.Context(), "fine")
 	require.NoError(t, err)
 	require.Empty(t, alive(t, first), "the tool that it left behind only read, and is gone")
@@ -376,8 +379,8 @@ func TestAPluginThatIsKilledWhileItReadsIsStartedAgainByTheNextCall(t *testing.T
 func TestAPanicOfTheDriverIsTold(t *testing.T) {
 	p := start(t, config(t, "rogue"))
 	_, err := p.Inventory(t.Context(), "panic")
-	require.ErrorContains(t, err, "died (exit status 2) in reading controller panic; the next call starts it again; it said: "+
-		"panic: no such slot")
+	require.ErrorContains(t, err, "died (exit status 2) in reading controller panic; the next call starts it again; "+
+		"it said: panic: no such slot")
 }
 
 // write begins a step that takes so many seconds, and returns how it ends.
@@ -401,8 +404,8 @@ func TestAWriteIsFinishedAlthoughItsContextEnds(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.Equal(t, "begun\ndone\n", content(t, file))
-	require.Equal(t, []raid.Progress{{What: "begun"}, {What: "given up", Fraction: 0.5}, {What: "done", Fraction: 1}}, seen,
-		"the driver is told, and its progress streams")
+	want := []raid.Progress{{What: "begun"}, {What: "given up", Fraction: 0.5}, {What: "done", Fraction: 1}}
+	require.Equal(t, want, seen, "the driver is told, and its progress streams")
 
 	require.ErrorIs(t, <-write(ctx, p, "0", file, nil), context.Canceled)
 	require.Equal(t, "begun\ndone\n", content(t, file), "and a step is not begun for one who has given up")
@@ -419,8 +422,8 @@ func TestAPluginThatIsKilledWhileItWritesIsNotReplacedBeforeItsToolIsDone(t *tes
 	crash := (*CrashError)(nil)
 	require.ErrorAs(t, err, &crash)
 	require.True(t, crash.Writing)
-	require.ErrorContains(t, err, "died (signal: killed) in step create-volume on controller c, and nobody knows whether that "+
-		"was done; read the controller and plan again")
+	require.ErrorContains(t, err, "died (signal: killed) in step create-volume on controller c, and nobody knows whether "+
+		"that was done; read the controller and plan again")
 	require.Equal(t, "begun\n", content(t, file))
 
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
@@ -552,8 +555,8 @@ func TestAPluginThatDoesNotStartSaysWhy(t *testing.T) {
 	for _, c := range []struct{ as, want string }{
 		{"old", "speaks version 0 of the protocol, and this Loda version 1: the plugin is too old"},
 		{"silent", "no handshake within 1s; it said: waiting for a licence server"},
-		{"broken", "it ended before the handshake (exit status 3); is it a RAID plugin, and for this machine?; it said: cannot " +
-			"find libacme.so"},
+		{"broken", "it ended before the handshake (exit status 3); is it a RAID plugin, and for this machine?; it said: " +
+			"cannot find libacme.so"},
 	} {
 		t.Run(c.as, func(t *testing.T) {
 			conf := config(t, c.as)
@@ -657,13 +660,21 @@ func openFiles(t testing.TB) int {
 
 func BenchmarkStartToFirstCall(b *testing.B) {
 	conf := config(b, "rogue")
-	for b.Loop() {
-		p, err := Start(b.Context(), conf)
-		require.NoError(b, err)
-		_, err = p.Inventory(b.Context(), "fine")
-		require.NoError(b, err)
-		b.StopTimer()
-		require.NoError(b, p.Close())
-		b.StartTimer()
+	data, err := os.ReadFile(conf.Path)
+	require.NoError(b, err)
+	digest := sha256.Sum256(data)
+	for _, c := range []struct{ name, digest string }{{"unchecked", ""}, {"checked", hex.EncodeToString(digest[:])}} {
+		b.Run(c.name, func(b *testing.B) {
+			conf.SHA256 = c.digest
+			for b.Loop() {
+				p, err := Start(b.Context(), conf)
+				require.NoError(b, err)
+				_, err = p.Inventory(b.Context(), "fine")
+				require.NoError(b, err)
+				b.StopTimer()
+				require.NoError(b, p.Close())
+				b.StartTimer()
+			}
+		})
 	}
 }

@@ -88,8 +88,8 @@ func Start(ctx context.Context, c Config) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Process{config: c, exe: exe, logger: cmp.Or(c.Logger, slog.New(slog.DiscardHandler)), turn: make(chan struct{}, 1)}
-	p.logger = p.logger.With("plugin", filepath.Base(exe.path))
+	p := &Process{config: c, exe: exe, turn: make(chan struct{}, 1)}
+	p.logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler)).With("plugin", filepath.Base(exe.path))
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	if p.current, err = p.start(ctx); err != nil {
 		p.cancel()
@@ -253,8 +253,8 @@ func (p *Process) Commands(inv *raid.Inventory, s raid.Step) ([][]string, error)
 	return argvs, nil
 }
 
-// Exec is the driver's. It returns when the driver has, also after the end of ctx, of which the driver is told. report is
-// called in this goroutine; while it is slow, the oldest progress is left out.
+// Exec is the driver's. It returns when the driver has, also after the end of ctx, of which the driver is told. report
+// is called in this goroutine; while it is slow, the oldest progress is left out.
 func (p *Process) Exec(ctx context.Context, inv *raid.Inventory, s raid.Step, report func(raid.Progress)) error {
 	inventory, step, err := p.planned(inv, s)
 	if err != nil {

@@ -18,8 +18,8 @@ import (
 	"github.com/project-loda/loda/raid"
 )
 
-// Serve is the main of a plugin. It returns when the host has no more use for the plugin, or is gone, and the driver has
-// finished what it was writing.
+// Serve is the main of a plugin. It returns when the host has no more use for the plugin, or is gone, and the driver
+// has finished what it was writing.
 //
 // It makes [slog.Default] a logger to the host.
 func Serve(d raid.Driver) {

@@ -164,8 +164,8 @@ func planned(req interface {
 	return inv, step, nil
 }
 
-// progressQueue is between a driver that reports and a host that may be slow: the driver never waits, since it may be in
-// the middle of a write. When there is no room, the oldest goes.
+// progressQueue is between a driver that reports and a host that may be slow: the driver never waits, since it may be
+// in the middle of a write. When there is no room, the oldest goes.
 type progressQueue struct {
 	mu     sync.Mutex
 	some   *sync.Cond

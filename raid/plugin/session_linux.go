@@ -10,8 +10,8 @@ import (
 // session lists the living processes of a session but for its leader. Tools have process groups of their own, so that a
 // driver can end one; the session is what they still have in common with the plugin that started them.
 //
-// The leader's number is not given to another process while anybody is left. So, once the leader is gone and reaped, one
-// who has its number leads another session, and nobody of this one is left.
+// The leader's number is not given to another process while anybody is left. So, once the leader is gone and reaped,
+// one who has its number leads another session, and nobody of this one is left.
 func session(leader int, reaped bool) []member {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {

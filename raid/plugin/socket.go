@@ -28,7 +28,8 @@ func socketDir(base string) (string, error) {
 		errs = append(errs, err)
 	}
 	if len(base) > maxTempDir {
-		errs = append(errs, fmt.Errorf("%s is longer than the %d bytes that the path of a socket has room for", base, maxTempDir))
+		errs = append(errs, fmt.Errorf("%s is longer than the %d bytes that the path of a socket has room for", base,
+			maxTempDir))
 	}
 	return "", fmt.Errorf("a directory for its socket: %w", errors.Join(errs...))
 }

@@ -122,8 +122,9 @@ func cards(s *raidtest.State) []object {
 	return all
 }
 
-var driveWords = map[raid.DiskStateKind]string{raid.DiskReady: "FREE", raid.DiskOnline: "MEMBER", raid.DiskJBOD: "PASSTHROUGH",
-	raid.DiskRebuilding: "REBUILDING", raid.DiskOffline: "OUT", raid.DiskFailed: "FAILED"}
+var driveWords = map[raid.DiskStateKind]string{raid.DiskReady: "FREE", raid.DiskOnline: "MEMBER",
+	raid.DiskJBOD: "PASSTHROUGH", raid.DiskRebuilding: "REBUILDING", raid.DiskOffline: "OUT", raid.DiskFailed: "FAILED"}
 
 var arrayWords = map[raid.VolumeStateKind]string{raid.VolumeOptimal: "NORMAL", raid.VolumeDegraded: "CRITICAL",
-	raid.VolumeRebuilding: "REBUILDING", raid.VolumeFailed: "DEAD", raid.VolumeOffline: "DEAD", raid.VolumeInitializing: "CLEARING"}
+	raid.VolumeRebuilding: "REBUILDING", raid.VolumeFailed: "DEAD", raid.VolumeOffline: "DEAD",
+	raid.VolumeInitializing: "CLEARING"}

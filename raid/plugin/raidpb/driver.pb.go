@@ -1,8 +1,8 @@
 // The protocol between Loda and a RAID driver that is a process of its own.
 //
-// What a controller is and what a step does are JSON documents, as package raid writes and reads them: the same documents
-// that profiles, the API and `lodad raid` have. A second schema of them here would have to be kept equal to the first by
-// hand, and a field that is new to one side would be lost instead of being passed on.
+// What a controller is and what a step does are JSON documents, as package raid writes and reads them: the same
+// documents that profiles, the API and `lodad raid` have. A second schema of them here would have to be kept equal to
+// the first by hand. Either side ignores fields that it does not know.
 //
 // What the driver says of its work is in the answers. A gRPC status other than OK therefore always means that the
 // protocol failed, and never that a tool did.

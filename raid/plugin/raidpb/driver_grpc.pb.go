@@ -1,8 +1,8 @@
 // The protocol between Loda and a RAID driver that is a process of its own.
 //
-// What a controller is and what a step does are JSON documents, as package raid writes and reads them: the same documents
-// that profiles, the API and `lodad raid` have. A second schema of them here would have to be kept equal to the first by
-// hand, and a field that is new to one side would be lost instead of being passed on.
+// What a controller is and what a step does are JSON documents, as package raid writes and reads them: the same
+// documents that profiles, the API and `lodad raid` have. A second schema of them here would have to be kept equal to
+// the first by hand. Either side ignores fields that it does not know.
 //
 // What the driver says of its work is in the answers. A gRPC status other than OK therefore always means that the
 // protocol failed, and never that a tool did.
@@ -42,9 +42,9 @@ const (
 // Driver is raid.Driver. The server must allow keepalive pings every ten seconds (gRPC's default is five minutes, and
 // closes the connection): by them the client finds out that a plugin is frozen.
 //
-// Probe, Inventory and Exec: the client sends one message and leaves its side of the stream open. When it closes it, the
-// caller has given up: what reads is stopped, with its process group; what writes is finished. The answer is sent in any
-// case, so that the client knows when nothing runs any more.
+// Probe, Inventory and Exec: the client sends one message and leaves its side of the stream open. When it closes it,
+// the caller has given up: what reads is stopped, with its process group; what writes is finished. The answer is sent
+// in any case, so that the client knows when nothing runs any more.
 type DriverClient interface {
 	Describe(ctx context.Context, in *DescribeRequest, opts ...grpc.CallOption) (*DescribeResponse, error)
 	Probe(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ProbeRequest, ProbeResponse], error)
@@ -127,9 +127,9 @@ type Driver_ExecClient = grpc.BidiStreamingClient[ExecRequest, ExecResponse]
 // Driver is raid.Driver. The server must allow keepalive pings every ten seconds (gRPC's default is five minutes, and
 // closes the connection): by them the client finds out that a plugin is frozen.
 //
-// Probe, Inventory and Exec: the client sends one message and leaves its side of the stream open. When it closes it, the
-// caller has given up: what reads is stopped, with its process group; what writes is finished. The answer is sent in any
-// case, so that the client knows when nothing runs any more.
+// Probe, Inventory and Exec: the client sends one message and leaves its side of the stream open. When it closes it,
+// the caller has given up: what reads is stopped, with its process group; what writes is finished. The answer is sent
+// in any case, so that the client knows when nothing runs any more.
 type DriverServer interface {
 	Describe(context.Context, *DescribeRequest) (*DescribeResponse, error)
 	Probe(grpc.BidiStreamingServer[ProbeRequest, ProbeResponse]) error
