@@ -56,7 +56,7 @@ race:
 	$(GO) test -race -short $(CONCURRENT)
 
 bench:
-	$(GO) test -run '^$$' -bench . -benchmem ./dhcp ./pxe ./hw ./inventory/... ./loda/configrepo ./loda/gitsource ./bootos/disk
+	$(GO) test -run '^$$' -bench . -benchmem ./dhcp ./pxe ./hw ./inventory/... ./raid ./loda/configrepo ./loda/gitsource ./bootos/disk
 
 clean:
 	rm -rf bin build

@@ -92,7 +92,8 @@ const rereadWithin = 2 * time.Minute
 // Apply does the steps of a plan. It begins nothing before everything that the plan saw still stands and the guard has
 // let all its steps pass. After each step it reads the controller again, whatever the driver said, and goes on only if
 // the step's result is there: the new volume with its level, drives and size, the deleted one gone, and no other volume
-// lost or made. A step is never done twice: one that failed is looked at, and ends Apply unless it was done all the same.
+// lost or made. A step is never done twice: one that failed is looked at, and ends Apply unless it was done all the
+// same.
 //
 // When ctx ends, the step that is running is finished and read back, and none is begun.
 //
@@ -105,7 +106,8 @@ func Apply(ctx context.Context, d Driver, p *Plan, g Guard, observe func(Event))
 	if err := g.Check(p); err != nil {
 		return err
 	}
-	r := &run{driver: d, plan: p, guard: &g, observe: observe, now: map[ControllerID]*Inventory{}, made: map[string]VolumeRef{}}
+	r := &run{driver: d, plan: p, guard: &g, observe: observe, now: map[ControllerID]*Inventory{},
+		made: map[string]VolumeRef{}}
 	for _, s := range p.Steps {
 		if !slices.ContainsFunc(p.Seen, func(seen Seen) bool { return seen.Controller == s.Controller }) {
 			return fmt.Errorf("RAID plan: it does not say what controller %s looked like; plan again", s.Controller)
@@ -259,7 +261,8 @@ func (r *run) bind(inv *Inventory, s Step) (Step, error) {
 		}
 		v := findVolume(inv, want)
 		if v == nil {
-			if s.Kind == StepDeleteVolume && !slices.ContainsFunc(inv.Volumes, func(o VirtualDisk) bool { return o.ID == want.ID }) {
+			if s.Kind == StepDeleteVolume && !slices.ContainsFunc(inv.Volumes,
+				func(o VirtualDisk) bool { return o.ID == want.ID }) {
 				return want, nil // and so it is done
 			}
 			return want, fmt.Errorf("%s is not there any more, or not on the drives that it was on", want)
@@ -307,7 +310,8 @@ func findDisk(inv *Inventory, r DiskRef) (*PhysicalDisk, error) {
 // sameIdentity reports whether everything that is known of both is equal, and something is.
 func sameIdentity(a, b DiskIdentity) bool {
 	as, bs, aw, bw := strings.TrimSpace(a.Serial), strings.TrimSpace(b.Serial), plainWWN(a.WWN), plainWWN(b.WWN)
-	return (as == bs || as == "" || bs == "") && (aw == bw || aw == "" || bw == "") && (as != "" && as == bs || aw != "" && aw == bw)
+	known := as != "" && as == bs || aw != "" && aw == bw
+	return known && (as == bs || as == "" || bs == "") && (aw == bw || aw == "" || bw == "")
 }
 
 // findVolume returns the volume that r proves, nil if there is none. Its number decides only between volumes that
@@ -322,7 +326,8 @@ func findVolume(inv *Inventory, r VolumeRef) *VirtualDisk {
 			}
 			continue
 		}
-		if v.Name == r.Name && v.Level.Is == r.Level && v.Bytes == r.Bytes && sameMembers(refVolume(inv, v).Members, r.Members) {
+		if v.Name == r.Name && v.Level.Is == r.Level && v.Bytes == r.Bytes && sameMembers(refVolume(inv, v).Members,
+			r.Members) {
 			same = append(same, v)
 		}
 	}

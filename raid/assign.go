@@ -169,7 +169,8 @@ func (p *planner) assign() *assignment {
 			more, have := 0, p.memberIndexes(&p.inv.Volumes[e])
 			for k, d := range order {
 				disk := &p.inv.Disks[d]
-				if owner[k] < 0 && disk.State.Is == DiskReady && len(against(disk, w.Disks)) == 0 && p.class(d) == p.class(have[0]) {
+				if owner[k] < 0 && disk.State.Is == DiskReady && len(against(disk,
+					w.Disks)) == 0 && p.class(d) == p.class(have[0]) {
 					more++
 				}
 			}
@@ -298,7 +299,8 @@ func (p *planner) standIns(i int) int {
 	return n
 }
 
-// usable says of each drive for whom it could be used: nil for nobody, then why says it. rank is how much trouble it is.
+// usable says of each drive for whom it could be used: nil for nobody, then why says it. rank is how much trouble it
+// is.
 func (p *planner) usable(keptSpares [][]int) (usable []func(*seeker) string, rank []int, why []string) {
 	n := len(p.inv.Disks)
 	usable, rank, why = make([]func(*seeker) string, n), make([]int, n), make([]string, n)
@@ -318,7 +320,8 @@ func (p *planner) usable(keptSpares [][]int) (usable []func(*seeker) string, ran
 		for e := range p.inv.Volumes {
 			v := &p.inv.Volumes[e]
 			if p.fate[e] != destroy && (slices.Contains(v.Members, disk.ID) || slices.Contains(disk.Volumes, v.ID)) {
-				member = "it is in " + refVolume(p.inv, v).String() + map[bool]string{true: ", which the layout does not list and leaves"}[p.fate[e] == leave]
+				member = "it is in " + refVolume(p.inv,
+					v).String() + map[bool]string{true: ", which the layout does not list and leaves"}[p.fate[e] == leave]
 			}
 		}
 		// A member of a volume that goes is ready when that is gone.
@@ -349,7 +352,10 @@ func (p *planner) usable(keptSpares [][]int) (usable []func(*seeker) string, ran
 			usable[d], rank[d] = anyone, 1
 		case disk.State.Is == DiskJBOD:
 			why[d] = "it is shown to the operating system, and this controller cannot take it back"
-		case disk.State.Is == DiskSpare && slices.ContainsFunc(keptSpares, func(k []int) bool { return slices.Contains(k, d) }):
+		case disk.State.Is == DiskSpare && slices.ContainsFunc(keptSpares, func(k []int) bool {
+			return slices.Contains(k,
+				d)
+		}):
 			why[d] = "it is a spare that the layout wants"
 		case disk.State.Is == DiskSpare && (p.want.Unlisted == UnlistedRemove || p.orphan(disk)):
 			usable[d] = anyone
@@ -378,7 +384,8 @@ func (p *planner) listed(s *seeker) {
 		for d := range p.inv.Disks {
 			have[d] = p.inv.Disks[d].Location
 		}
-		p.problem(s.path, "%d drives have the %s %q that %s wants; there are drives %s", n, kind, value, s.what, enumerate(have, 48))
+		p.problem(s.path, "%d drives have the %s %q that %s wants; there are drives %s", n, kind, value, s.what,
+			enumerate(have, 48))
 	}
 	for _, slot := range s.choice.Slots {
 		missing("slot", slot, func(d *PhysicalDisk) bool { return isSlot(d, slot) })
@@ -388,7 +395,8 @@ func (p *planner) listed(s *seeker) {
 	}
 }
 
-// bigEnough reports whether a drive can stand in for those of the volumes that a spare is for, as far as these are there.
+// bigEnough reports whether a drive can stand in for those of the volumes that a spare is for, as far as these are
+// there.
 func (p *planner) bigEnough(s *seeker, d int) bool {
 	if s.spare < 0 {
 		return true
@@ -440,7 +448,7 @@ func (p *planner) solve(order []int, seekers []*seeker) ([]int, bool) {
 		}
 	}
 	attempts := 0
-	try := func() ([]int, bool) {
+	try := func() (*matching, bool) {
 		attempts++
 		demands := make([]demand, len(seekers))
 		for g, s := range seekers {
@@ -450,11 +458,11 @@ func (p *planner) solve(order []int, seekers []*seeker) ([]int, bool) {
 			}
 			demands[g] = demand{s.need, fits}
 		}
-		return match(len(order), demands)
+		return serve(len(order), demands)
 	}
-	owner, ok := try() // with all classes left open: without a solution there is none at all
-	if !ok || len(open) == 0 {
-		return owner, ok
+	found, ok := try() // with all classes left open: without a solution there is none at all
+	if !ok {
+		return found.owner, false
 	}
 	var dig func(n int) bool
 	dig = func(n int) bool {
@@ -463,21 +471,22 @@ func (p *planner) solve(order []int, seekers []*seeker) ([]int, bool) {
 				break
 			}
 			open[n].class = &open[n].classes[i]
-			if owner, ok = try(); ok && (n+1 == len(open) || dig(n+1)) {
+			if found, ok = try(); ok && (n+1 == len(open) || dig(n+1)) {
 				return true
 			}
 		}
 		open[n].class = nil
 		return false
 	}
-	if dig(0) {
-		return owner, true
+	if len(open) == 0 || dig(0) {
+		found.refine()
+		return found.owner, true
 	}
 	for _, s := range open {
 		s.class = &s.classes[0]
 	}
-	owner, _ = try() // for the message
-	return owner, false
+	found, _ = try() // for the message
+	return found.owner, false
 }
 
 // allowed reports whether a drive has the class that its volume, or the volumes of a spare, were given; without a

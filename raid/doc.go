@@ -33,4 +33,15 @@
 //
 // What is not said stays as it is: controllers that are not named, their mode, volumes that are not listed, disks that
 // nothing takes.
+//
+// A [Driver] reads controllers, [NewPlan] decides what is to be done, and [Apply] does it, step by step, and reads what
+// came of each:
+//
+//	plan, err := raid.NewPlan(inventories, layout)
+//	...
+//	guard := raid.Guard{Machine: serial, Approval: approval, InUse: inUse}
+//	err = raid.Apply(ctx, driver, plan, guard, func(e raid.Event) { log.Print(e.Kind, e.Step.Reason, e.Text) })
+//
+// Whatever interrupts it, the way on is the same: read, plan again, apply that. A layout is reached when [Plan.Empty].
+// Nothing that loses data is done without an [Approval] that names the machine, the plan and what it may do.
 package raid

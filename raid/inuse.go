@@ -50,7 +50,8 @@ func ReadInUse(root fs.FS) ([]Use, error) {
 		case device != "":
 			add(device, "mounted on "+f[4])
 		case strings.HasPrefix(f[dash+2], "/dev/") && !strings.HasPrefix(f[dash+1], "fuse"):
-			return nil, fmt.Errorf("what is mounted: %s, on %s, is none of the block devices in /sys/block", clip(f[dash+2]), clip(f[4]))
+			return nil, fmt.Errorf("what is mounted: %s, on %s, is none of the block devices in /sys/block", clip(f[dash+2]),
+				clip(f[4]))
 		}
 	}
 	swaps, err := fs.ReadFile(root, "proc/swaps")

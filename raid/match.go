@@ -15,6 +15,15 @@ type demand struct {
 // a thing is fixed only where the rest can still be served around it. Without a solution, what is returned serves as
 // many as can be, for the message.
 func match(things int, demands []demand) (owner []int, ok bool) {
+	m, ok := serve(things, demands)
+	if ok {
+		m.refine()
+	}
+	return m.owner, ok
+}
+
+// serve finds the best things that serve everybody, and reports whether there are; who gets which is not decided yet.
+func serve(things int, demands []demand) (*matching, bool) {
 	m := &matching{demands: demands, owner: make([]int, things), holds: make([][]int, len(demands)),
 		fixed: make([]bool, things)}
 	wanted, found := 0, 0
@@ -29,18 +38,19 @@ func match(things int, demands []demand) (owner []int, ok bool) {
 			found++
 		}
 	}
-	if found < wanted {
-		return m.owner, false
-	}
-	for g, d := range demands {
-		for t, n := 0, 0; t < things && n < d.need; t++ {
+	return m, found == wanted
+}
+
+// refine gives the first demand the best of what is used, then the second.
+func (m *matching) refine() {
+	for g, d := range m.demands {
+		for t, n := 0, 0; t < len(m.owner) && n < d.need; t++ {
 			if m.owner[t] >= 0 && d.fits[t] && !m.fixed[t] && m.move(t, g) {
 				m.fixed[t] = true
 				n++
 			}
 		}
 	}
-	return m.owner, true
 }
 
 type matching struct {

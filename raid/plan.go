@@ -203,7 +203,8 @@ func glob(pattern, name string) bool {
 // see is what a plan is bound to. What changes by itself, such as progress and temperature, is not in it.
 func see(inv *Inventory) Seen {
 	c := &inv.Controller
-	s := Seen{Controller: c.ID, Lines: []string{fmt.Sprintf("controller %s, serial %q, mode %s, pending %s", c.ID, c.Serial,
+	s := Seen{Controller: c.ID, Lines: []string{fmt.Sprintf("controller %s, serial %q, mode %s, pending %s", c.ID,
+		c.Serial,
 		orNone(c.Mode), orNone(c.PendingMode))}}
 	for i := range inv.Disks {
 		d := &inv.Disks[i]
@@ -225,11 +226,13 @@ func see(inv *Inventory) Seen {
 		if !whole(v) {
 			health = "not whole"
 		}
-		s.Lines = append(s.Lines, fmt.Sprintf("volume %s, WWN %q, name %q, level %s, %d bytes, strip %s, %s, on %s, %d missing",
-			v.ID, v.WWN, v.Name, v.Level, v.Bytes, v.Strip, health, members(inv, v), v.Missing))
+		s.Lines = append(s.Lines,
+			fmt.Sprintf("volume %s, WWN %q, name %q, level %s, %d bytes, strip %s, %s, on %s, %d missing",
+				v.ID, v.WWN, v.Name, v.Level, v.Bytes, v.Strip, health, members(inv, v), v.Missing))
 	}
 	for _, f := range inv.Foreign {
-		s.Lines = append(s.Lines, fmt.Sprintf("foreign %q, level %s, on %q, incomplete %t", f.ID, f.Level, f.Disks, f.Incomplete))
+		s.Lines = append(s.Lines, fmt.Sprintf("foreign %q, level %s, on %q, incomplete %t", f.ID, f.Level, f.Disks,
+			f.Incomplete))
 	}
 	if len(c.PreservedCache) > 0 {
 		s.Lines = append(s.Lines, fmt.Sprintf("preserved cache of %q", c.PreservedCache))

@@ -167,7 +167,8 @@ func (p *planner) capabilities() {
 		at := fmt.Sprintf(".spares[%d]", i)
 		switch {
 		case len(s.For) == 0 && !caps.GlobalSpares:
-			p.problem(at, "the controller has no global spares%s", map[bool]string{true: "; name the volumes in for"}[caps.DedicatedSpares])
+			p.problem(at, "the controller has no global spares%s",
+				map[bool]string{true: "; name the volumes in for"}[caps.DedicatedSpares])
 		case len(s.For) > 0 && !caps.DedicatedSpares:
 			p.problem(at, "the controller has no spares for single volumes%s",
 				map[bool]string{true: "; leave for away"}[caps.GlobalSpares])
@@ -274,7 +275,8 @@ func (p *planner) keep() {
 		case p.want.Unlisted == UnlistedRemove:
 			p.fate[e] = destroy
 		case i >= 0 && p.kept[i] < 0:
-			p.problem(fmt.Sprintf(".volumes[%d]", i), "%s is there and is another: %s; it is replaced only where unlisted is remove",
+			p.problem(fmt.Sprintf(".volumes[%d]", i),
+				"%s is there and is another: %s; it is replaced only where unlisted is remove",
 				p.describe(v), enumerate(append(p.differences(i, v), p.elsewhere(i, v)...), 8))
 		}
 	}
@@ -328,8 +330,8 @@ func (p *planner) differences(i int, v *VirtualDisk) []string {
 	if want := choice.number(); want != 0 && n != want {
 		add("%d drives instead of %d", n, want)
 	}
-	if n == 0 {
-		add("its drives are not known")
+	if len(v.Members) == 0 {
+		add("none of its drives is known")
 	}
 	smallest := int64(0)
 	for _, id := range v.Members {
@@ -443,8 +445,8 @@ func (p *planner) delete(v *VirtualDisk, reason string) {
 		}
 	}
 	if v.WWN == "" && (len(s.Disks) == 0 || len(s.Disks) != len(v.Members)) {
-		p.problem("", "%s must go, and cannot be told from another one: it has no WWN, and not all of its drives have serial "+
-			"numbers; delete it by hand", p.describe(v))
+		p.problem("", "%s must go, and cannot be told from another one: it has no WWN, and not all of its drives have "+
+			"serial numbers; delete it by hand", p.describe(v))
 		return
 	}
 	if !whole(v) {
@@ -460,8 +462,9 @@ func (p *planner) discardCache() {
 		return
 	}
 	p.step(Step{Kind: StepDiscardCache, Needs: []Permission{AllowPreservedCache},
-		Reason:   "the controller holds unwritten data of volumes that are gone, and refuses changes as long as it does",
-		Destroys: []string{fmt.Sprintf("unwritten data of volumes %s; it is saved by bringing their drives back", enumerate(cache, 16))}})
+		Reason: "the controller holds unwritten data of volumes that are gone, and refuses changes as long as it does",
+		Destroys: []string{fmt.Sprintf("unwritten data of volumes %s; it is saved by bringing their drives back",
+			enumerate(cache, 16))}})
 }
 
 // plainWWN is a WWN without what tools put around it.

@@ -76,7 +76,8 @@ func verify(before, after *Inventory, s Step) (string, bool) {
 		}
 		slices.Sort(want)
 		return states(after, s, func(d *PhysicalDisk) bool {
-			return d.State.Is == DiskSpare && len(want) == len(s.SpareFor) && slices.Equal(want, slices.Sorted(slices.Values(d.SpareFor)))
+			return d.State.Is == DiskSpare && len(want) == len(s.SpareFor) && slices.Equal(want,
+				slices.Sorted(slices.Values(d.SpareFor)))
 		})
 	case StepCreateVolume:
 		return verifyCreate(before, after, s)

@@ -100,7 +100,8 @@ func (p *planner) freeSpares(a *assignment) {
 	if len(a.freed) == 0 {
 		return
 	}
-	s := Step{Kind: StepRemoveSpare, Reason: p.at + " wants these drives for something else, or does not list these spares"}
+	s := Step{Kind: StepRemoveSpare,
+		Reason: p.at + " wants these drives for something else, or does not list these spares"}
 	for _, d := range a.freed {
 		s.Disks = append(s.Disks, ref(&p.inv.Disks[d]))
 	}
@@ -193,7 +194,8 @@ func (p *planner) check(i int, a *assignment) {
 		}
 	}
 	for e := range p.inv.Volumes { // on the same drives, and staying
-		if v := &p.inv.Volumes[e]; p.fate[e] != destroy && len(v.Members) > 0 && slices.Contains(v.Members, p.inv.Disks[disks[0]].ID) {
+		if v := &p.inv.Volumes[e]; p.fate[e] != destroy && len(v.Members) > 0 && slices.Contains(v.Members,
+			p.inv.Disks[disks[0]].ID) {
 			share(v.Bytes, v.Level.Is, v.Spans)
 			if v.Missing > 0 {
 				p.problem(at+".disks", "%s misses drives, so that nothing can be made beside it", p.describe(v))
@@ -238,7 +240,8 @@ func (p *planner) newSpans(w *Volume, n int) int {
 
 func (p *planner) create(i int, a *assignment) {
 	w, caps := &p.want.Volumes[i], &p.inv.Controller.Capabilities
-	n := &NewVolume{Name: w.Name, Level: w.Level, Spans: p.newSpans(w, len(a.volumes[i])), Bytes: int64(w.Size), Strip: w.Strip,
+	n := &NewVolume{Name: w.Name, Level: w.Level, Spans: p.newSpans(w, len(a.volumes[i])), Bytes: int64(w.Size),
+		Strip:    w.Strip,
 		Policies: w.policies(), Initialize: w.Initialize, Boot: w.Boot}
 	if !caps.PartialVolumes {
 		n.Bytes = 0 // it is all that there is, as far as a label can tell
@@ -277,7 +280,8 @@ func (p *planner) spares(a *assignment) {
 		}
 		s := Step{Kind: StepAddSpare, Reason: fmt.Sprintf("%s.spares[%d] wants %s", p.at, i, p.want.Spares[i].Disks)}
 		for _, name := range p.want.Spares[i].For {
-			s.SpareFor = append(s.SpareFor, p.volumeRef(slices.IndexFunc(p.want.Volumes, func(w Volume) bool { return w.Name == name })))
+			s.SpareFor = append(s.SpareFor, p.volumeRef(slices.IndexFunc(p.want.Volumes,
+				func(w Volume) bool { return w.Name == name })))
 		}
 		for _, d := range given {
 			disk := &p.inv.Disks[d]
@@ -347,7 +351,8 @@ func (p *planner) boot() {
 				}
 			}
 			if len(p.want.Volumes)+others > 1 {
-				p.note("the firmware cannot be told to start from volume %s; it takes the first one that boots", p.want.Volumes[i].Name)
+				p.note("the firmware cannot be told to start from volume %s; it takes the first one that boots",
+					p.want.Volumes[i].Name)
 			}
 			continue
 		}
@@ -397,7 +402,8 @@ func (p *planner) rest(a *assignment) {
 		return
 	}
 	if !p.inv.Controller.Capabilities.JBOD {
-		p.problem(".rest", "the controller cannot show single drives to the operating system; %d would be: want leave", len(s.Disks))
+		p.problem(".rest", "the controller cannot show single drives to the operating system; %d would be: want leave",
+			len(s.Disks))
 		return
 	}
 	p.step(s)

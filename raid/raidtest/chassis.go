@@ -126,9 +126,12 @@ func (c *Chassis) command(ctx context.Context, op string, writes bool, change fu
 	case CutBefore:
 		return Answer{}, ErrPowerOff
 	case Slow:
+		start := time.Now()
 		select {
 		case <-ctx.Done():
-			return Answer{}, ctx.Err()
+			if time.Since(start) < time.Duration(fault.Delay) {
+				return Answer{}, ctx.Err()
+			}
 		case <-time.After(time.Duration(fault.Delay)):
 		}
 	case HangBefore:
@@ -162,9 +165,11 @@ func (c *Chassis) command(ctx context.Context, op string, writes bool, change fu
 		if writes {
 			s.Journal = append(s.Journal, Entry{Number: number, Op: op})
 		}
-		before, err := json.Marshal(s)
-		if err != nil {
-			return err
+		var before []byte
+		if writes {
+			if before, err = json.Marshal(s); err != nil {
+				return err
+			}
 		}
 		err = change(s)
 		var no *Refusal

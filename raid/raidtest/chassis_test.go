@@ -181,7 +181,8 @@ func TestDrivesThatComeFromAnotherMachineAreForeign(t *testing.T) {
 	require.NoError(t, c.Edit(func(s *State) error { return s.Controllers[0].GoForeign(0) }))
 	inv := controller(t, c).Inventory()
 	require.Empty(t, inv.Volumes)
-	require.Equal(t, []raid.Foreign{{ID: "foreign-0", Level: raid.LevelState{Is: "1", Raw: "1"}, Bytes: inv.Foreign[0].Bytes,
+	require.Equal(t, []raid.Foreign{{ID: "foreign-0", Level: raid.LevelState{Is: "1", Raw: "1"},
+		Bytes: inv.Foreign[0].Bytes,
 		Disks: []raid.DiskID{"252:0", "252:1"}}}, inv.Foreign)
 	change(t, c, (*Controller).ImportForeign)
 	require.Equal(t, "precious", controller(t, c).Volumes[0].Data)
@@ -231,4 +232,46 @@ func TestAChassisIsOneInAllProcesses(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 20, s.Commands)
 	require.Len(t, s.Controllers[0].Firmware, len("4.680.00-8519")+20)
+}
+
+func TestADriveThatComesBackIsOfflineOrForeign(t *testing.T) {
+	ctl := controller(t, rack(t))
+	ctl.CountDown = true
+	v, err := ctl.CreateVolume(NewVolume{Level: raid.Level1, Drives: []string{"SV1-D001", "SV1-D002"}, Bytes: 1 << 30})
+	require.NoError(t, err)
+	require.Equal(t, 239, v.Number)
+	_, err = ctl.CreateVolume(NewVolume{Level: raid.Level0, Drives: []string{"SV1-D001", "SV1-D002"}})
+	require.NoError(t, err)
+	require.Len(t, ctl.Groups(), 1)
+	require.NoError(t, ctl.DeleteVolume(238))
+	require.NoError(t, ctl.Pull("SV1-D001"))
+	require.Equal(t, raid.VolumeDegraded, ctl.State(v))
+	require.Equal(t, 1, ctl.Inventory().Volumes[0].Missing)
+	require.NoError(t, ctl.Insert("SV1-D001"))
+	require.Equal(t, raid.DiskOffline, ctl.Drive("SV1-D001").State)
+	require.Equal(t, raid.VolumeDegraded, ctl.State(v))
+
+	require.NoError(t, ctl.Pull("SV1-D002"))
+	require.NoError(t, ctl.DeleteVolume(239))
+	require.NoError(t, ctl.Insert("SV1-D002"))
+	require.True(t, ctl.Inventory().Disks[1].Foreign)
+	require.True(t, ctl.Inventory().Foreign[0].Incomplete)
+	require.Error(t, ctl.Insert("SV1-D002"))
+}
+
+func TestAVolumeThatIsLostLeavesItsCacheBehind(t *testing.T) {
+	ctl := controller(t, rack(t))
+	v, err := ctl.CreateVolume(NewVolume{Level: raid.Level5, Drives: []string{"SV1-D005", "SV1-D006", "SV1-D007"}})
+	require.NoError(t, err)
+	v.Data = "something"
+	require.NoError(t, ctl.Initialize(v.Number, raid.InitializeFull))
+	require.Empty(t, v.Data)
+	require.Equal(t, raid.VolumeInitializing, ctl.State(v))
+	require.Error(t, ctl.Initialize(v.Number, raid.InitializeFull), "it is at it")
+	ctl.Advance(1)
+	require.Equal(t, raid.VolumeOptimal, ctl.State(v))
+	require.NoError(t, ctl.LoseVolume(v.Number))
+	require.Len(t, ctl.Inventory().Disks, 5)
+	require.NoError(t, ctl.DiscardCache())
+	require.Error(t, ctl.DiscardCache())
 }

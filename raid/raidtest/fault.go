@@ -55,7 +55,8 @@ func (f *Fault) refusal() *Refusal {
 // fault takes the fault that happens to a command.
 func (s *State) fault(op string, writes bool) *Fault {
 	i := slices.IndexFunc(s.Faults, func(f Fault) bool {
-		return (f.Op == op || f.Op == "" && writes || f.Op == AnyRead && !writes) && (f.Command == 0 || writes && f.Command == s.Commands)
+		meant := f.Op == op || f.Op == "" && writes || f.Op == AnyRead && !writes
+		return meant && (f.Command == 0 || writes && f.Command == s.Commands)
 	})
 	if i < 0 {
 		return nil

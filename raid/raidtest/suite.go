@@ -25,8 +25,13 @@ type Suite struct {
 	Make func() *State
 	// Layout that is to be had, of several steps; nil: one that uses all of the default.
 	Layout *raid.Layout
+	// Then is a layout that a machine which has Layout is to get; nil: none, or where Layout is nil too, one that changes
+	// what can be changed without deleting a volume.
+	Then *raid.Layout
 	// Patience is how long one attempt at the whole layout may take, with a command that hangs among it; 0: 20 seconds.
 	Patience time.Duration
+
+	first *Suite // whose layout the machine has already
 }
 
 // Case is one test of the suite.
@@ -71,10 +76,23 @@ func DefaultLayout() *raid.Layout {
 			{Name: "os", Level: raid.Level1, Disks: raid.DiskChoice{Count: 2, Medium: hw.SSD}, Size: 100e9, Boot: true,
 				Strip: 64 << 10, Write: raid.WriteThrough},
 			{Name: "log", Level: raid.Level0, Disks: raid.DiskChoice{SameAs: "os"}},
-			{Name: "data", Level: raid.Level6, Disks: raid.DiskChoice{Count: 5, Medium: hw.HDD, Size: hdd}, Read: raid.ReadAhead},
+			{Name: "data", Level: raid.Level6, Disks: raid.DiskChoice{Count: 5, Medium: hw.HDD, Size: hdd},
+				Read: raid.ReadAhead},
 		},
 		Spares: []raid.Spare{{Disks: raid.DiskChoice{Count: 1, Medium: hw.HDD}, For: []string{"data"}}},
 	}}}
+}
+
+// DefaultThen is what [Suite.Then] is without one.
+func DefaultThen() *raid.Layout {
+	l := DefaultLayout()
+	c := &l.Controllers[0]
+	c.Volumes[0].Write, c.Volumes[0].Boot, c.Volumes[1].Boot = raid.WriteBack, false, true
+	c.Volumes[2].Read = raid.ReadNone
+	c.Volumes = append(c.Volumes, raid.Volume{Name: "more", Level: raid.Level0,
+		Disks: raid.DiskChoice{Count: 2, Medium: hw.HDD}, Initialize: raid.InitializeFast})
+	c.Spares[0].For, c.Rest = nil, raid.RestJBOD
+	return l
 }
 
 // Cases are the tests of the suite.
@@ -84,7 +102,36 @@ func (s Suite) Cases() []Case {
 	}
 	if s.Layout == nil {
 		s.Layout = DefaultLayout()
+		if s.Then == nil {
+			s.Then = DefaultThen()
+		}
 	}
+	cases := s.cases()
+	if s.Then == nil {
+		return cases
+	}
+	then := s
+	then.Layout, then.first = s.Then, &s
+	for _, c := range then.cases() {
+		cases = append(cases, Case{"then " + c.Name, c.Run})
+	}
+	return cases
+}
+
+// reached brings a new machine to a layout with the in-process driver, and forgets how.
+func (s Suite) reached(t *testing.T, c *Chassis) error {
+	s.New = func(_ *testing.T, c *Chassis) raid.Driver { return &Driver{Chassis: c} }
+	r := &rig{suite: s, t: t, chassis: c, driver: s.New(t, c), touched: map[string]bool{}}
+	if err := r.reach(t.Context()); err != nil {
+		return fmt.Errorf("Suite.Layout cannot be had by what Suite.Make returns: %w", err)
+	}
+	return c.Edit(func(state *State) error {
+		state.Journal, state.Commands = nil, 0
+		return nil
+	})
+}
+
+func (s Suite) cases() []Case {
 	cases := []Case{
 		{"what is listed is what is there", s.lists},
 		{"a layout is reached, and then there is nothing to do", s.reaches},
@@ -95,10 +142,16 @@ func (s Suite) Cases() []Case {
 		{"a listing that exits with 1 counts", s.readFails},
 	}
 	for _, cut := range []FaultKind{CutBefore, CutAfter} {
-		cases = append(cases, Case{"power " + string(cut) + " each command", func(t *testing.T) error { return s.cuts(t, cut) }})
+		cases = append(cases, Case{"power " + string(cut) + " each command", func(t *testing.T) error {
+			return s.cuts(t,
+				cut)
+		}})
 	}
 	for _, kind := range []FaultKind{Refuse, FailExit0, DoneExit1, Lie, Slow, HangBefore, HangAfter} {
-		cases = append(cases, Case{"fault " + string(kind) + " at each command", func(t *testing.T) error { return s.fails(t, kind) }})
+		cases = append(cases, Case{"fault " + string(kind) + " at each command", func(t *testing.T) error {
+			return s.fails(t,
+				kind)
+		}})
 	}
 	return cases
 }
@@ -114,9 +167,16 @@ type rig struct {
 }
 
 func (s Suite) rig(t *testing.T, faults ...Fault) (*rig, error) {
-	state := s.Make()
-	state.Faults = append(state.Faults, faults...)
-	c, err := Create(filepath.Join(t.TempDir(), "chassis.json"), state)
+	c, err := Create(filepath.Join(t.TempDir(), "chassis.json"), s.Make())
+	if err == nil && s.first != nil {
+		err = s.first.reached(t, c)
+	}
+	if err == nil {
+		err = c.Edit(func(state *State) error {
+			state.Faults = append(state.Faults, faults...)
+			return nil
+		})
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -204,7 +264,8 @@ func (r *rig) reach(ctx context.Context) error {
 		}
 		last = cmp.Or(err, last)
 	}
-	return fmt.Errorf("the layout is not reached in 12 attempts: %w", cmp.Or(last, errors.New("there is always more to do")))
+	return fmt.Errorf("the layout is not reached in 12 attempts: %w", cmp.Or(last,
+		errors.New("there is always more to do")))
 }
 
 // settled holds the truth against the layout, and what was touched against what was planned.

@@ -46,7 +46,8 @@ func TestTheSuiteCatchesDriversThatAreWrong(t *testing.T) {
 		caught map[string]string // by case
 	}{
 		{"a wrong unit: MB where the tool means MiB", func() *mutant {
-			return &mutant{exec: func(ctx context.Context, d *Driver, inv *raid.Inventory, s raid.Step, report func(raid.Progress)) error {
+			return &mutant{exec: func(ctx context.Context, d *Driver, inv *raid.Inventory, s raid.Step,
+				report func(raid.Progress)) error {
 				if s.Create != nil {
 					wrong := *s.Create
 					wrong.Bytes = wrong.Bytes / 1e6 << 20
@@ -56,7 +57,8 @@ func TestTheSuiteCatchesDriversThatAreWrong(t *testing.T) {
 			}}
 		}, map[string]string{"a layout is reached, and then there is nothing to do": "was made, and is wrong: 104.86 GB instead of 100 GB"}},
 		{"a failure that is ignored", func() *mutant {
-			return &mutant{exec: func(ctx context.Context, d *Driver, inv *raid.Inventory, s raid.Step, report func(raid.Progress)) error {
+			return &mutant{exec: func(ctx context.Context, d *Driver, inv *raid.Inventory, s raid.Step,
+				report func(raid.Progress)) error {
 				_ = d.Exec(ctx, inv, s, report)
 				return nil
 			}}
@@ -74,7 +76,8 @@ func TestTheSuiteCatchesDriversThatAreWrong(t *testing.T) {
 		}, map[string]string{"a layout is reached, and then there is nothing to do": "is still there",
 			"a drive that fails, is rebuilt, is pulled": ""}},
 		{"a command that is repeated when it failed", func() *mutant {
-			return &mutant{exec: func(ctx context.Context, d *Driver, inv *raid.Inventory, s raid.Step, report func(raid.Progress)) error {
+			return &mutant{exec: func(ctx context.Context, d *Driver, inv *raid.Inventory, s raid.Step,
+				report func(raid.Progress)) error {
 				err := d.Exec(ctx, inv, s, report)
 				if errors.Is(err, context.DeadlineExceeded) {
 					err = d.Exec(ctx, inv, s, report)
@@ -102,7 +105,7 @@ func TestTheSuiteCatchesDriversThatAreWrong(t *testing.T) {
 	}
 }
 
-// blind does not tell what many tools do not: WWNs and names of volumes, policies, boot volumes, strips.
+// blind does not tell what many tools do not: WWNs and names of volumes, boot volumes, strips; and it rounds sizes.
 type blind struct{ *Driver }
 
 func (b *blind) Inventory(ctx context.Context, id raid.ControllerID) (*raid.Inventory, error) {
@@ -112,7 +115,7 @@ func (b *blind) Inventory(ctx context.Context, id raid.ControllerID) (*raid.Inve
 	}
 	for i := range inv.Volumes {
 		v := &inv.Volumes[i]
-		v.WWN, v.Name, v.Policies, v.Current, v.Boot, v.Strip = "", "", raid.Policies{}, raid.Policies{}, nil, 0
+		v.WWN, v.Name, v.Boot, v.Strip = "", "", nil, 0
 		v.Bytes, v.Rounded = v.Bytes/1e9*1e9, true
 	}
 	return inv, nil
