@@ -275,3 +275,21 @@ func TestAVolumeThatIsLostLeavesItsCacheBehind(t *testing.T) {
 	require.NoError(t, ctl.DiscardCache())
 	require.Error(t, ctl.DiscardCache())
 }
+
+func TestADriveGroupBecomesForeignAndIsImportedAsAWhole(t *testing.T) {
+	ctl := MegaRAID("0000:18:00.0", "SV1")
+	ctl.AddDrives(2, hw.SSD, hw.BusATA, 480e9)
+	ctl.state = &State{Controllers: []*Controller{ctl}}
+	for _, n := range []NewVolume{{Name: "os", Level: raid.Level1, Bytes: 100e9}, {Name: "log", Level: raid.Level0}} {
+		n.Drives = []string{"SV1-D001", "SV1-D002"}
+		_, err := ctl.CreateVolume(n)
+		require.NoError(t, err)
+	}
+	require.NoError(t, ctl.GoForeign(ctl.Volumes[0].Number))
+	require.Empty(t, ctl.Volumes)
+	require.True(t, ctl.Drives[0].Foreign != nil && ctl.Drives[1].Foreign != nil)
+	require.NoError(t, ctl.ImportForeign())
+	require.Len(t, ctl.Volumes, 2)
+	require.Equal(t, []string{"os", "log"}, []string{ctl.Volumes[0].Name, ctl.Volumes[1].Name})
+	require.Nil(t, ctl.Drives[0].Foreign)
+}

@@ -511,14 +511,15 @@ func (c *Controller) ImportForeign() error {
 		return refuse(RefusedState, "there is no foreign configuration")
 	}
 	for _, f := range all {
-		v := &Volume{Number: c.nextNumber(), WWN: f.WWN, Name: f.Name, Level: f.Level, Bytes: f.Bytes, Strip: f.Strip,
-			Policies: c.DefaultPolicies, Members: f.Members, Data: f.Data}
+		for _, f := range append([]ForeignVolume{*f}, f.Beside...) {
+			c.Volumes = append(c.Volumes, &Volume{Number: c.nextNumber(), WWN: f.WWN, Name: f.Name, Level: f.Level,
+				Bytes: f.Bytes, Strip: f.Strip, Policies: c.DefaultPolicies, Members: f.Members, Data: f.Data})
+		}
 		for _, serial := range f.Members {
 			d := c.Drive(serial)
 			d.Foreign, d.State = nil, raid.DiskOnline
 		}
 		c.touch(f.Members...)
-		c.Volumes = append(c.Volumes, v)
 	}
 	return nil
 }

@@ -101,6 +101,8 @@ type ForeignVolume struct {
 	WWN     string     `json:"wwn,omitempty"`
 	Members []string   `json:"members"`
 	Data    string     `json:"data,omitempty"`
+	// Beside are the other volumes of the drive group: the drives of a group are all foreign, or none is.
+	Beside []ForeignVolume `json:"beside,omitempty"`
 }
 
 // Volume is a simulated logical drive.

@@ -99,15 +99,25 @@ func (c *Controller) GoForeign(number int) error {
 	if v == nil {
 		return fmt.Errorf("make volume %d foreign: it is not there", number)
 	}
-	c.Volumes = slices.DeleteFunc(c.Volumes, func(o *Volume) bool { return o == v })
-	f := ForeignVolume{ID: fmt.Sprintf("foreign-%d", number), Level: v.Level, Bytes: v.Bytes, Strip: v.Strip, Name: v.Name,
-		WWN: v.WWN, Members: v.Members, Data: v.Data}
+	group := slices.DeleteFunc(slices.Clone(c.Volumes), func(o *Volume) bool { return !sameMembers(o, v) })
+	c.Volumes = slices.DeleteFunc(c.Volumes, func(o *Volume) bool { return sameMembers(o, v) })
+	f := foreignVolume(v)
+	for _, o := range group {
+		if o != v {
+			f.Beside = append(f.Beside, foreignVolume(o))
+		}
+	}
 	for _, serial := range v.Members {
 		if d := c.Drive(serial); d != nil {
 			d.Foreign, d.State = new(f), raid.DiskReady
 		}
 	}
 	return nil
+}
+
+func foreignVolume(v *Volume) ForeignVolume {
+	return ForeignVolume{ID: fmt.Sprintf("foreign-%d", v.Number), Level: v.Level, Bytes: v.Bytes, Strip: v.Strip,
+		Name: v.Name, WWN: v.WWN, Members: v.Members, Data: v.Data}
 }
 
 // LoseVolume removes a volume with all its drives, and lets the controller keep what it had not written yet.

@@ -1,7 +1,6 @@
 package storcli
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -22,28 +21,41 @@ type object []field
 // table is a list of objects with the same names.
 type table []object
 
-// MarshalJSON keeps the order.
-func (o object) MarshalJSON() ([]byte, error) {
-	var b bytes.Buffer
-	b.WriteByte('{')
-	for i, f := range o {
-		if i > 0 {
-			b.WriteByte(',')
+// appendJSON appends a value with its names in their order. Marshalers would be gone over once more for each level.
+func appendJSON(b []byte, v any, indent string) ([]byte, error) {
+	list := func(open, end byte, n int, item func(b []byte, i int, indent string) ([]byte, error)) ([]byte, error) {
+		b := append(b, open)
+		var err error
+		for i := range n {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = append(append(b, indent...), '\t')
+			if b, err = item(b, i, indent+"\t"); err != nil {
+				return nil, err
+			}
 		}
-		name, err := json.Marshal(f.name)
-		if err != nil {
-			return nil, err
+		if n > 0 {
+			b = append(b, indent...)
 		}
-		value, err := json.Marshal(f.value)
-		if err != nil {
-			return nil, err
-		}
-		b.Write(name)
-		b.WriteByte(':')
-		b.Write(value)
+		return append(b, end), nil
 	}
-	b.WriteByte('}')
-	return b.Bytes(), nil
+	switch v := v.(type) {
+	case object:
+		return list('{', '}', len(v), func(b []byte, i int, indent string) ([]byte, error) {
+			name, err := json.Marshal(v[i].name)
+			if err != nil {
+				return nil, err
+			}
+			return appendJSON(append(append(b, name...), ": "...), v[i].value, indent)
+		})
+	case table:
+		return list('[', ']', len(v), func(b []byte, i int, indent string) ([]byte, error) {
+			return appendJSON(b, v[i], indent)
+		})
+	}
+	data, err := json.Marshal(v)
+	return append(b, data...), err
 }
 
 // reply is the answer about one controller.
@@ -71,7 +83,7 @@ func print(out io.Writer, version, system string, asJSON bool, replies []reply) 
 		}
 		return nil
 	}
-	var list []object
+	var list table
 	for _, r := range replies {
 		head := object{{"CLI Version", version}, {"Operating system", system}}
 		if r.controller != nil {
@@ -89,7 +101,7 @@ func print(out io.Writer, version, system string, asJSON bool, replies []reply) 
 		}
 		list = append(list, o)
 	}
-	data, err := json.MarshalIndent(object{{"Controllers", list}}, "", "\t")
+	data, err := appendJSON(nil, object{{"Controllers", list}}, "\n")
 	if err == nil {
 		_, err = fmt.Fprintf(out, "%s\n", data)
 	}

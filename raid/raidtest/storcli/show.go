@@ -360,7 +360,7 @@ func (c card) foreign() table {
 		}
 		seen = append(seen, f.ID)
 		t = append(t, object{{"DG", len(seen) - 1}, {"EID:Slot", "-"}, {"Type", "RAID" + string(f.Level)}, {"State", "Frgn"},
-			{"Size", c.size(f.Bytes)}, {"NoVDs", 1}})
+			{"Size", c.size(f.Bytes)}, {"NoVDs", 1 + len(f.Beside)}})
 	}
 	return t
 }
