@@ -15,6 +15,8 @@ type command struct {
 	args []string
 	// mayFail: the firmware may refuse it, and what follows can still do.
 	mayFail bool
+	// part of the step that it is, where it is not all of it: one drive, or one policy.
+	part *raid.Step
 }
 
 // placeholder stands in a dry run for the number of a volume that is not there yet: the controller chooses it.
@@ -31,7 +33,7 @@ func (d *Driver) Commands(inv *raid.Inventory, s raid.Step) ([][]string, error) 
 	}
 	at, ok := d.known[inv.Controller.ID]
 	if !ok || at.number != number {
-		at = address{number, (&found{version: "007"}).dialect(d.tool)}
+		at = address{number: number, dialect: (&found{version: "007"}).dialect(d.tool)}
 	}
 	commands, err := makeCommands(at, inv, s, true)
 	if err != nil {
@@ -106,7 +108,7 @@ func makeCommands(at address, inv *raid.Inventory, s raid.Step, dry bool) ([]com
 	case raid.StepPolicies:
 		return policyCommands(at, c, inv, s, dry)
 	case raid.StepRemoveSpare:
-		return eachDisk(inv, s.Disks, func(d *raid.PhysicalDisk) []command {
+		return eachDisk(inv, s, func(d *raid.PhysicalDisk) []command {
 			return one(c+diskPath(d.ID), "delete", "hotsparedrive")
 		})
 	case raid.StepAddSpare:
@@ -114,13 +116,13 @@ func makeCommands(at address, inv *raid.Inventory, s raid.Step, dry bool) ([]com
 		if err != nil {
 			return nil, err
 		}
-		return eachDisk(inv, s.Disks, func(d *raid.PhysicalDisk) []command {
+		return eachDisk(inv, s, func(d *raid.PhysicalDisk) []command {
 			return one(append([]string{c + diskPath(d.ID), "add", "hotsparedrive"}, groups...)...)
 		})
 	case raid.StepReady:
-		return eachDisk(inv, s.Disks, func(d *raid.PhysicalDisk) []command { return readyDisk(at, c, d) })
+		return eachDisk(inv, s, func(d *raid.PhysicalDisk) []command { return readyDisk(at, c, d) })
 	case raid.StepJBOD:
-		commands, err := eachDisk(inv, s.Disks, func(d *raid.PhysicalDisk) []command {
+		commands, err := eachDisk(inv, s, func(d *raid.PhysicalDisk) []command {
 			if d.State.Is == raid.DiskJBOD {
 				return nil
 			}
@@ -129,8 +131,9 @@ func makeCommands(at address, inv *raid.Inventory, s raid.Step, dry bool) ([]com
 		if err != nil || at.dialect == generation8 || len(commands) == 0 {
 			return commands, err
 		}
-		if !slices.ContainsFunc(inv.Disks, func(d raid.PhysicalDisk) bool { return d.State.Is == raid.DiskJBOD }) {
-			// The controller must allow it first. Newer ones always do, and refuse the question.
+		shown := func(d raid.PhysicalDisk) bool { return d.State.Is == raid.DiskJBOD }
+		if !at.jbod && !slices.ContainsFunc(inv.Disks, shown) {
+			// The controller must allow it first. Those that do not say whether they do always do, and refuse the question.
 			commands = append([]command{{args: []string{c, "set", "jbod=on"}, mayFail: true}}, commands...)
 		}
 		return commands, nil
@@ -209,14 +212,19 @@ func sameDisk(a, b raid.DiskIdentity) bool {
 	return a.Serial != "" && a.Serial == b.Serial || a.WWN != "" && a.WWN == b.WWN
 }
 
-func eachDisk(inv *raid.Inventory, refs []raid.DiskRef, do func(*raid.PhysicalDisk) []command) ([]command, error) {
+func eachDisk(inv *raid.Inventory, s raid.Step, do func(*raid.PhysicalDisk) []command) ([]command, error) {
 	var commands []command
-	for _, ref := range refs {
+	for _, ref := range s.Disks {
 		d, err := findDisk(inv, ref)
 		if err != nil {
 			return nil, err
 		}
-		commands = append(commands, do(d)...)
+		part := s
+		part.Disks = []raid.DiskRef{ref}
+		for _, c := range do(d) {
+			c.part = &part
+			commands = append(commands, c)
+		}
 	}
 	return commands, nil
 }
@@ -364,10 +372,19 @@ func policyCommands(at address, c string, inv *raid.Inventory, s raid.Step, dry 
 		return nil, err
 	}
 	var commands []command
-	for _, p := range []struct{ name, word string }{{"wrcache", w.write}, {"rdcache", w.read}, {"iopolicy", w.io},
-		{"pdcache", w.cache}} {
+	for _, p := range []struct {
+		name, word string
+		only       raid.Policies
+	}{
+		{"wrcache", w.write, raid.Policies{Write: s.Policies.Write}},
+		{"rdcache", w.read, raid.Policies{Read: s.Policies.Read}},
+		{"iopolicy", w.io, raid.Policies{IO: s.Policies.IO}},
+		{"pdcache", w.cache, raid.Policies{DiskCache: s.Policies.DiskCache}},
+	} {
 		if p.word != "" {
-			commands = append(commands, one(c+v, "set", p.name+"="+p.word)...)
+			part := s
+			part.Policies = p.only
+			commands = append(commands, command{args: []string{c + v, "set", p.name + "=" + p.word}, part: &part})
 		}
 	}
 	if len(commands) == 0 {
@@ -409,7 +426,7 @@ func createCommand(at address, inv *raid.Inventory, s raid.Step) ([]string, erro
 		args = append(args, "name="+n.Name)
 	}
 	var drives []string
-	if _, err := eachDisk(inv, s.Disks, func(d *raid.PhysicalDisk) []command {
+	if _, err := eachDisk(inv, s, func(d *raid.PhysicalDisk) []command {
 		drives = append(drives, strings.TrimPrefix(string(d.ID), ":"))
 		return nil
 	}); err != nil {

@@ -34,6 +34,8 @@ type Driver struct {
 type address struct {
 	number  int
 	dialect dialect
+	// jbod: drives may be shown as they are; the controller says so.
+	jbod bool
 }
 
 // dialect is a generation of the tools' grammar.
@@ -105,10 +107,14 @@ func (d *Driver) probe(ctx context.Context) ([]raid.Controller, error) {
 		controller := f.controller()
 		controller.Driver = d.Name()
 		controllers = append(controllers, controller)
-		d.known[controller.ID] = address{f.number, f.dialect(d.tool)}
+		d.known[controller.ID] = f.address(d.tool)
 	}
 	slices.SortFunc(controllers, func(a, b raid.Controller) int { return strings.Compare(string(a.ID), string(b.ID)) })
 	return controllers, nil
+}
+
+func (f *found) address(tool string) address {
+	return address{f.number, f.dialect(tool), strings.EqualFold(f.facts["Enable JBOD"], "Yes")}
 }
 
 // dialect of an answer. Generation 1 has no line for the version of the tool.
@@ -193,7 +199,7 @@ func (d *Driver) readController(ctx context.Context, id raid.ControllerID) (*fou
 	if now := f.controller().ID; now != id {
 		return nil, fmt.Errorf("controller %s: %w: %s", id, errMoved, now)
 	}
-	at.dialect = f.dialect(d.tool)
+	at = f.address(d.tool)
 	d.known[id] = at
 
 	// Drives without an enclosure answer to a path of their own.

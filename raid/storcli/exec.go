@@ -34,11 +34,20 @@ func (d *Driver) Exec(ctx context.Context, inv *raid.Inventory, s raid.Step, rep
 	work := context.WithoutCancel(ctx)
 	var trouble []error
 	for _, c := range commands {
-		if err := d.write(work, c); err != nil {
-			trouble = append(trouble, err)
-			if !c.mayFail {
-				break
+		err := d.write(work, c)
+		if err == nil {
+			continue
+		}
+		if c.part != nil && len(commands) > 1 {
+			// What is there decides for each drive, and not for all at the end: the rest is still to be done.
+			after, unread := d.inventory(work, id)
+			if unread == nil && done(before, after, *c.part) {
+				continue
 			}
+		}
+		trouble = append(trouble, err)
+		if !c.mayFail {
+			break
 		}
 	}
 	if s.Kind == raid.StepCreateVolume {
@@ -115,6 +124,13 @@ func (d *Driver) created(ctx context.Context, before *raid.Inventory, s raid.Ste
 	}
 	number, _ := volumeNumber(v.ID)
 	if err := d.write(ctx, initialize(d.known[id], strconv.Itoa(number), s.Create.Initialize)); err != nil {
+		// Whatever the tool said, an initialization that is seen has begun.
+		now, unread := d.inventory(ctx, id)
+		if unread == nil && slices.ContainsFunc(now.Volumes, func(o raid.VirtualDisk) bool {
+			return sameVolume(v, &o) && o.Progress != nil
+		}) {
+			return nil
+		}
 		return fmt.Errorf("controller %s: volume %s is made, but is not being initialized: %w", id, v.ID, err)
 	}
 	return nil
