@@ -219,7 +219,7 @@ func (r *run) step(ctx context.Context, i int) error {
 	if beside := besides(before, after, s); beside != "" {
 		text, done = strings.TrimPrefix(text+", and "+beside, ", and "), false
 	}
-	if !done || failed != nil && !provable(after, s) {
+	if !done || failed != nil && !provable(before, after, s) {
 		e := &StepError{Index: i, Step: s, Err: failed, State: text}
 		r.observe(event(StepFailed, s, e.Error()))
 		return e

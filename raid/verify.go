@@ -22,8 +22,14 @@ func already(inv *Inventory, s Step) bool {
 }
 
 // provable reports whether the state shows that a step was done. Where it does not, the driver's word decides.
-func provable(after *Inventory, s Step) bool {
+func provable(before, after *Inventory, s Step) bool {
 	switch s.Kind {
+	case StepCreateVolume:
+		// That the volume is there does not show that its initialization has begun.
+		if how := s.Create.Initialize; how == InitializeFast || how == InitializeFull {
+			fresh := created(before, after)
+			return len(fresh) == 1 && fresh[0].Progress != nil
+		}
 	case StepInitialize:
 		return false
 	case StepBoot:
@@ -169,6 +175,10 @@ func verifyCreate(before, after *Inventory, s Step) (string, bool) {
 	add := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
 	if v.Level.Is != n.Level {
 		add("level %s instead of %s", v.Level, n.Level)
+	}
+	// A full initialization takes hours, and every tool tells how far it is. A fast one may be over before it is seen.
+	if n.Initialize == InitializeFull && v.Progress == nil {
+		add("no full initialization at work")
 	}
 	if n.Spans != 0 && v.Spans != 0 && n.Spans != v.Spans {
 		add("%d spans instead of %d", v.Spans, n.Spans)

@@ -90,7 +90,7 @@ func DefaultThen() *raid.Layout {
 	c.Volumes[0].Write, c.Volumes[0].Boot, c.Volumes[1].Boot = raid.WriteBack, false, true
 	c.Volumes[2].Read = raid.ReadNone
 	c.Volumes = append(c.Volumes, raid.Volume{Name: "more", Level: raid.Level0,
-		Disks: raid.DiskChoice{Count: 2, Medium: hw.HDD}, Initialize: raid.InitializeFast})
+		Disks: raid.DiskChoice{Count: 2, Medium: hw.HDD}, Initialize: raid.InitializeFull})
 	c.Spares[0].For, c.Rest = nil, raid.RestJBOD
 	return l
 }
