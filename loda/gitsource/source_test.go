@@ -585,7 +585,7 @@ func TestDamagedCopiesAreSetAsideAndFetchedAnew(t *testing.T) {
 		current, pins bool // whether they are in use before the remote was asked
 	}{
 		"truncated file of the current commit": {func(t *testing.T, b *bench) {
-			require.NoError(t, os.Truncate(object(b, "HEAD:a"), 5))
+			truncate(t, object(b, "HEAD:a"), 5)
 		}, false, true},
 		"a bit of a file that both have": {func(t *testing.T, b *bench) {
 			path := object(b, "HEAD:common")
@@ -668,7 +668,7 @@ func TestDamageThatAReaderFindsIsRepairedByTheNextFetch(t *testing.T) {
 	b.sync()
 	repo := filepath.Join(b.cfg.Dir, "repo.git")
 	h := u.gitIn(repo, "rev-parse", "HEAD:a")
-	require.NoError(t, os.Truncate(filepath.Join(repo, "objects", h[:2], h[2:]), 3))
+	truncate(t, filepath.Join(repo, "objects", h[:2], h[2:]), 3)
 	tree, err := b.Tree(commit)
 	require.NoError(t, err)
 	_, err = fs.ReadFile(tree, "a")
@@ -909,4 +909,11 @@ func TestTreesMadeByHandAreRefused(t *testing.T) {
 	u.gitIn(u.bare, "update-ref", "refs/heads/main", u.gitIn(u.bare, "commit-tree", "-m", "Bomb", tree))
 	st := b.sync()
 	require.Contains(t, st.Refused.Errors[0], "more than 50000 files")
+}
+
+// truncate cuts a file of the copy, which is read-only to all but root.
+func truncate(t *testing.T, file string, size int64) {
+	t.Helper()
+	require.NoError(t, os.Chmod(file, 0o600))
+	require.NoError(t, os.Truncate(file, size))
 }
