@@ -79,14 +79,12 @@ func (in *Installer) Boot(ctx context.Context, s Sighting) (Decision, error) {
 		return in.local(ctx, m, inst.ID, "the operating system is on disk")
 	}
 
-	repinned, err := in.lookAgain(ctx, inst)
+	plan, err := planOf(inst)
 	if err != nil {
 		return Decision{}, err
 	}
-	swapped, err := in.installerSwapped(ctx, inst)
-	if err != nil {
-		return Decision{}, err
-	}
+	repinned := in.lookAgain(ctx, inst, plan)
+	swapped := in.installerSwapped(ctx, plan)
 	token := trust.NewSecret(inst.ID)
 	var decision Decision
 	_, err = in.update(ctx, inst.ID, func(inst *inventory.Installation, plan *Plan) ([]inventory.Event, error) {
@@ -141,21 +139,17 @@ func strangers(inst *inventory.Installation, plan *Plan, s Sighting, now time.Ti
 
 // lookAgain plans anew for a machine that is quarantined for what it is made of and boots once more: it may have been
 // repaired, or its profile corrected. Nil: there is nothing to look at.
-func (in *Installer) lookAgain(ctx context.Context, inst *inventory.Installation) (*Plan, error) {
-	plan, err := planOf(inst)
-	if err != nil {
-		return nil, err
-	}
+func (in *Installer) lookAgain(ctx context.Context, inst *inventory.Installation, plan *Plan) *Plan {
 	if inst.State != inventory.Quarantined || plan.Quarantine != ForHardware && plan.Quarantine != ForProfile {
-		return nil, nil
+		return nil
 	}
-	repinned, err := in.replan(ctx, inst)
+	repinned, err := in.replan(ctx, inst.Serial, plan)
 	if err != nil {
 		// Its profile is gone, or its image: a person has to see to that. Meanwhile it is compared with what was pinned.
 		in.log.Warn("a quarantined machine cannot be planned anew", "serial", inst.Serial, "error", err)
-		return plan, nil
+		return plan
 	}
-	return repinned, nil
+	return repinned
 }
 
 func (in *Installer) local(ctx context.Context, m *inventory.Machine, installation, why string) (Decision, error) {

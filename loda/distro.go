@@ -75,13 +75,12 @@ func (in *Installer) bootInstaller(inst *inventory.Installation, plan *Plan, s S
 
 // installerSwapped says what is wrong with the files of the installer that a machine is about to boot: they were right when
 // the machine was compared, and somebody may have replaced them since.
-func (in *Installer) installerSwapped(ctx context.Context, inst *inventory.Installation) (wrong, err error) {
-	plan, err := planOf(inst)
-	if err != nil || plan.Installer == nil || !plan.Installer.Armed || plan.Profile.Installer == nil {
-		return nil, err
+func (in *Installer) installerSwapped(ctx context.Context, plan *Plan) error {
+	if plan.Installer == nil || !plan.Installer.Armed || plan.Profile.Installer == nil {
+		return nil
 	}
-	_, wrong = in.imageOf(ctx, &plan.Profile)
-	return wrong, nil
+	_, err := in.imageOf(ctx, &plan.Profile)
+	return err
 }
 
 // bootValues are the late values of one boot. secrets may be nil.

@@ -183,7 +183,11 @@ func (in *Installer) decide(ctx context.Context, serial inventory.Serial, trigge
 	var repinned *Plan
 	// One that was on hold has not begun: it keeps what it was opened with.
 	if trigger == RetryAsked || trigger == ReleaseAsked && inst.State == inventory.Quarantined {
-		if repinned, err = in.replan(ctx, inst); err != nil {
+		plan, err := planOf(inst)
+		if err != nil {
+			return nil, err
+		}
+		if repinned, err = in.replan(ctx, serial, plan); err != nil {
 			return nil, fmt.Errorf("machine %s: %w", serial, err)
 		}
 	}
@@ -220,12 +224,8 @@ func (in *Installer) decide(ctx context.Context, serial inventory.Serial, trigge
 }
 
 // replan pins anew what an open installation is to get.
-func (in *Installer) replan(ctx context.Context, inst *inventory.Installation) (*Plan, error) {
-	plan, err := planOf(inst)
-	if err != nil {
-		return nil, err
-	}
-	m, err := in.store.Machine(ctx, inst.Serial)
+func (in *Installer) replan(ctx context.Context, serial inventory.Serial, plan *Plan) (*Plan, error) {
+	m, err := in.store.Machine(ctx, serial)
 	if err != nil {
 		return nil, err
 	}

@@ -215,12 +215,8 @@ func readModel(path string) (*hw.Model, error) {
 		return nil, fmt.Errorf("model: %w", err)
 	}
 	model := &hw.Model{}
-	if errs := strictyaml.Decode(path, text, model); len(errs) > 0 {
-		lines := make([]error, len(errs))
-		for i, e := range errs {
-			lines[i] = e
-		}
-		return nil, errors.Join(lines...)
+	if err := strictyaml.Err(strictyaml.Decode(path, text, model)); err != nil {
+		return nil, err
 	}
 	return model, nil
 }

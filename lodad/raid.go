@@ -245,12 +245,7 @@ func readLayout(path string) (*raid.Layout, error) {
 		return nil, err
 	}
 	layout := &raid.Layout{}
-	errs := strictyaml.Decode(path, text, layout)
-	all := make([]error, len(errs))
-	for i, e := range errs {
-		all[i] = e
-	}
-	return layout, errors.Join(all...)
+	return layout, strictyaml.Err(strictyaml.Decode(path, text, layout))
 }
 
 func showPlan(w io.Writer, p *raid.Plan) error {

@@ -21,16 +21,13 @@ import (
 	"github.com/project-loda/loda/loda"
 	"github.com/project-loda/loda/loda/configrepo"
 	"github.com/project-loda/loda/loda/gitsource"
+	"github.com/project-loda/loda/loda/strictyaml"
 )
 
 // Check loads a whole commit, and returns everything that is wrong with it. It is a gitsource.Config.Check.
 func Check(_ context.Context, _ gitsource.Commit, tree fs.FS) error {
 	_, errs := configrepo.Load(tree)
-	all := make([]error, len(errs))
-	for i, e := range errs {
-		all[i] = e
-	}
-	return errors.Join(all...)
+	return strictyaml.Err(errs)
 }
 
 // Profiles are those of the commit that a source says is in use. They are safe for concurrent use.

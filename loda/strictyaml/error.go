@@ -2,6 +2,7 @@ package strictyaml
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -33,6 +34,15 @@ func (e Error) Error() string {
 	}
 	b.WriteString(e.Message)
 	return b.String()
+}
+
+// Err joins errors into one, or returns nil where there is none.
+func Err(errs []Error) error {
+	all := make([]error, len(errs))
+	for i, e := range errs {
+		all[i] = e
+	}
+	return errors.Join(all...)
 }
 
 // Sort orders errors by file, line and column, and drops repetitions.
