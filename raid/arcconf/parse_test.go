@@ -13,27 +13,12 @@ import (
 	"github.com/project-loda/loda/hw"
 	"github.com/project-loda/loda/raid"
 	"github.com/project-loda/loda/raid/arcconf"
+	"github.com/project-loda/loda/raid/raidtest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
 var update = flag.Bool("update", false, "write golden files")
-
-// captures returns the directory of real outputs, which is no part of the repository.
-func captures(t *testing.T) string {
-	t.Helper()
-	dir := os.Getenv("LODA_RAID_CAPTURES")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "shared", "raid-captures")
-	}
-	if _, err := os.Stat(filepath.Join(dir, "arcconf")); err != nil {
-		if os.Getenv("LODA_RAID_CAPTURES") != "" && os.Getenv("LODA_TEST_REQUIRE") == "all" {
-			t.Fatalf("LODA_RAID_CAPTURES: %v", err)
-		}
-		t.Skipf("no captures: %v (LODA_RAID_CAPTURES says where they are)", err)
-	}
-	return filepath.Join(dir, "arcconf")
-}
 
 func read(t testing.TB, file string) []byte {
 	t.Helper()
@@ -52,7 +37,7 @@ func states(inv *raid.Inventory) string {
 }
 
 func TestCapturesAreWhatTheManifestSays(t *testing.T) {
-	dir := captures(t)
+	dir := filepath.Join(raidtest.Captures(t), "arcconf")
 	for file, check := range map[string]func(*testing.T, *raid.Inventory){
 		"pyarc_3x_ld.txt": func(t *testing.T, inv *raid.Inventory) {
 			require.Len(t, inv.Volumes, 2)

@@ -1,7 +1,6 @@
 package mdadm_test
 
 import (
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -10,23 +9,8 @@ import (
 
 	"github.com/project-loda/loda/raid"
 	"github.com/project-loda/loda/raid/mdadm"
+	"github.com/project-loda/loda/raid/raidtest"
 )
-
-// capture reads an output of a real machine. They are not part of this repository: LODA_RAID_CAPTURES says where they
-// are.
-func capture(t *testing.T, name string) []byte {
-	t.Helper()
-	dir, required := os.Getenv("LODA_RAID_CAPTURES"), os.Getenv("LODA_TEST_REQUIRE") == "all"
-	if dir == "" {
-		dir, required = filepath.Join("..", "..", "..", "shared", "raid-captures"), false
-	}
-	data, err := os.ReadFile(filepath.Join(dir, name))
-	if os.IsNotExist(err) && !required {
-		t.Skipf("no captures of real machines here: %v (set LODA_RAID_CAPTURES)", err)
-	}
-	require.NoError(t, err)
-	return data
-}
 
 func TestCapturesOfRealMachines(t *testing.T) {
 	volume := func(t *testing.T, inv *raid.Inventory) raid.VirtualDisk {
@@ -70,7 +54,7 @@ func TestCapturesOfRealMachines(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inv, err := mdadm.Parse(capture(t, filepath.Join("mdadm", name)))
+			inv, err := mdadm.Parse(raidtest.Capture(t, filepath.Join("mdadm", name)))
 			require.NoError(t, err)
 			fact(t, inv)
 		})

@@ -1,8 +1,6 @@
 package mvcli_test
 
 import (
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -11,23 +9,8 @@ import (
 	"github.com/project-loda/loda/hw"
 	"github.com/project-loda/loda/raid"
 	"github.com/project-loda/loda/raid/mvcli"
+	"github.com/project-loda/loda/raid/raidtest"
 )
-
-// capture reads an output of a real machine. They are not part of this repository: LODA_RAID_CAPTURES says where they
-// are.
-func capture(t *testing.T, name string) []byte {
-	t.Helper()
-	dir, required := os.Getenv("LODA_RAID_CAPTURES"), os.Getenv("LODA_TEST_REQUIRE") == "all"
-	if dir == "" {
-		dir, required = filepath.Join("..", "..", "..", "shared", "raid-captures"), false
-	}
-	data, err := os.ReadFile(filepath.Join(dir, name))
-	if os.IsNotExist(err) && !required {
-		t.Skipf("no captures of real machines here: %v (set LODA_RAID_CAPTURES)", err)
-	}
-	require.NoError(t, err)
-	return data
-}
 
 func TestCapturesOfRealCards(t *testing.T) {
 	volume := func(t *testing.T, inv *raid.Inventory) raid.VirtualDisk {
@@ -100,13 +83,13 @@ func TestCapturesOfRealCards(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inv, err := mvcli.Parse(capture(t, name))
+			inv, err := mvcli.Parse(raidtest.Capture(t, name))
 			require.NoError(t, err)
 			fact(t, inv)
 		})
 	}
 	t.Run("mvcli/ironlib_create-ok.txt", func(t *testing.T) {
-		_, err := mvcli.Parse(capture(t, "mvcli/ironlib_create-ok.txt"))
+		_, err := mvcli.Parse(raidtest.Capture(t, "mvcli/ironlib_create-ok.txt"))
 		assert.ErrorContains(t, err, "none of this", "success says nothing")
 	})
 }

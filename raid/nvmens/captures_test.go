@@ -1,7 +1,6 @@
 package nvmens_test
 
 import (
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -10,23 +9,8 @@ import (
 
 	"github.com/project-loda/loda/raid"
 	"github.com/project-loda/loda/raid/nvmens"
+	"github.com/project-loda/loda/raid/raidtest"
 )
-
-// capture reads an output of a real machine. They are not part of this repository: LODA_RAID_CAPTURES says where they
-// are.
-func capture(t *testing.T, name string) []byte {
-	t.Helper()
-	dir, required := os.Getenv("LODA_RAID_CAPTURES"), os.Getenv("LODA_TEST_REQUIRE") == "all"
-	if dir == "" {
-		dir, required = filepath.Join("..", "..", "..", "shared", "raid-captures"), false
-	}
-	data, err := os.ReadFile(filepath.Join(dir, name))
-	if os.IsNotExist(err) && !required {
-		t.Skipf("no captures of real machines here: %v (set LODA_RAID_CAPTURES)", err)
-	}
-	require.NoError(t, err)
-	return data
-}
 
 func TestCapturesOfRealDrives(t *testing.T) {
 	for name, initialize := range map[string][]raid.Initialization{
@@ -36,7 +20,7 @@ func TestCapturesOfRealDrives(t *testing.T) {
 		"ipa_id_ctrl_noformat.json": nil,
 	} {
 		t.Run(name, func(t *testing.T) {
-			inv, err := nvmens.Parse(capture(t, filepath.Join("nvme", name)))
+			inv, err := nvmens.Parse(raidtest.Capture(t, filepath.Join("nvme", name)))
 			require.NoError(t, err)
 			assert.Equal(t, initialize, inv.Controller.Capabilities.Initialize)
 			assert.Empty(t, inv.Controller.Capabilities.Levels, "it cannot make namespaces")

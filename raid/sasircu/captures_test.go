@@ -1,7 +1,6 @@
 package sasircu_test
 
 import (
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -10,24 +9,9 @@ import (
 
 	"github.com/project-loda/loda/hw"
 	"github.com/project-loda/loda/raid"
+	"github.com/project-loda/loda/raid/raidtest"
 	"github.com/project-loda/loda/raid/sasircu"
 )
-
-// capture reads an output of a real machine. They are not part of this repository: LODA_RAID_CAPTURES says where they
-// are.
-func capture(t *testing.T, name string) []byte {
-	t.Helper()
-	dir, required := os.Getenv("LODA_RAID_CAPTURES"), os.Getenv("LODA_TEST_REQUIRE") == "all"
-	if dir == "" {
-		dir, required = filepath.Join("..", "..", "..", "shared", "raid-captures"), false
-	}
-	data, err := os.ReadFile(filepath.Join(dir, name))
-	if os.IsNotExist(err) && !required {
-		t.Skipf("no captures of real machines here: %v (set LODA_RAID_CAPTURES)", err)
-	}
-	require.NoError(t, err)
-	return data
-}
 
 func TestCapturesOfRealControllers(t *testing.T) {
 	for name, fact := range map[string]func(t *testing.T, inv *raid.Inventory){
@@ -83,7 +67,7 @@ func TestCapturesOfRealControllers(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inv, err := sasircu.Parse(capture(t, filepath.Join("sasircu", name)))
+			inv, err := sasircu.Parse(raidtest.Capture(t, filepath.Join("sasircu", name)))
 			require.NoError(t, err)
 			fact(t, inv)
 		})

@@ -13,28 +13,13 @@ import (
 	"testing"
 
 	"github.com/project-loda/loda/raid"
+	"github.com/project-loda/loda/raid/raidtest"
 	"github.com/project-loda/loda/raid/ssacli"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
 var update = flag.Bool("update", false, "write golden files")
-
-// captures returns the directory of real outputs, which is no part of the repository.
-func captures(t *testing.T) string {
-	t.Helper()
-	dir := os.Getenv("LODA_RAID_CAPTURES")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "shared", "raid-captures")
-	}
-	if _, err := os.Stat(filepath.Join(dir, "ssacli")); err != nil {
-		if os.Getenv("LODA_RAID_CAPTURES") != "" && os.Getenv("LODA_TEST_REQUIRE") == "all" {
-			t.Fatalf("LODA_RAID_CAPTURES: %v", err)
-		}
-		t.Skipf("no captures: %v (LODA_RAID_CAPTURES says where they are)", err)
-	}
-	return filepath.Join(dir, "ssacli")
-}
 
 func read(t *testing.T, file string) []byte {
 	t.Helper()
@@ -59,7 +44,7 @@ func gb(n int64, base int64) string {
 }
 
 func TestCapturesAreWhatTheManifestSays(t *testing.T) {
-	dir := captures(t)
+	dir := filepath.Join(raidtest.Captures(t), "ssacli")
 	for file, check := range map[string]func(*testing.T, []*raid.Inventory, error){
 		"mox_h240ar_repeated_header.txt": func(t *testing.T, all []*raid.Inventory, err error) {
 			require.NoError(t, err)

@@ -10,33 +10,14 @@ import (
 
 	"github.com/project-loda/loda/hw"
 	"github.com/project-loda/loda/raid"
+	"github.com/project-loda/loda/raid/raidtest"
 )
-
-// captures is where outputs of real tools are, which cannot be distributed. They are not needed; where they are, they
-// are read.
-func captures(t *testing.T) string {
-	dir, told := os.LookupEnv("LODA_RAID_CAPTURES")
-	if !told {
-		dir = "../../../shared/raid-captures"
-	}
-	if _, err := os.Stat(filepath.Join(dir, "MANIFEST.tsv")); err != nil {
-		if told && os.Getenv("LODA_TEST_REQUIRE") == "all" {
-			require.NoError(t, err, "LODA_RAID_CAPTURES names no captures")
-		}
-		t.Logf("no captures of real tools in %s: %v; their facts are not tested", dir, err)
-		return ""
-	}
-	return dir
-}
 
 func tera(n float64) int64 { return int64(n * (1 << 40)) }
 func giga(n float64) int64 { return int64(n * (1 << 30)) }
 
 func TestCapturesOfRealToolsSayWhatTheirManifestSays(t *testing.T) {
-	dir := captures(t)
-	if dir == "" {
-		return
-	}
+	dir := raidtest.Captures(t)
 	read := func(t *testing.T, name string) []byte {
 		out, err := os.ReadFile(filepath.Join(dir, name))
 		require.NoError(t, err)

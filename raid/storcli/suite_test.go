@@ -78,7 +78,7 @@ func TestTextIsReadAsJSONIs(t *testing.T) {
 
 // TestMain is the emulator where a test starts it as a program.
 func TestMain(m *testing.M) {
-	if path := os.Getenv("RAIDTEST_CHASSIS"); path != "" {
+	if path := os.Getenv("LODA_CHASSIS"); path != "" {
 		chassis, err := raidtest.Open(path)
 		if err != nil {
 			panic(err)
@@ -93,7 +93,7 @@ type programs struct{ chassis string }
 
 func (p programs) Run(ctx context.Context, argv ...string) (*raid.Output, error) {
 	command := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	command.Env = append(os.Environ(), "RAIDTEST_CHASSIS="+p.chassis)
+	command.Env = append(os.Environ(), "LODA_CHASSIS="+p.chassis)
 	out, err := command.Output()
 	exited := (*exec.ExitError)(nil)
 	if err != nil && !errors.As(err, &exited) || ctx.Err() != nil {

@@ -2,7 +2,6 @@ package mvclitool_test
 
 import (
 	"bytes"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -60,22 +59,6 @@ func TestTheExecutableFindsItsChassisInTheEnvironment(t *testing.T) {
 	assert.Contains(t, stderr.String(), "LODA_CHASSIS")
 }
 
-// capture reads an output of a real machine. They are not part of this repository: LODA_RAID_CAPTURES says where they
-// are.
-func capture(t *testing.T, name string) string {
-	t.Helper()
-	dir, required := os.Getenv("LODA_RAID_CAPTURES"), os.Getenv("LODA_TEST_REQUIRE") == "all"
-	if dir == "" {
-		dir, required = filepath.Join("..", "..", "..", "..", "shared", "raid-captures"), false
-	}
-	data, err := os.ReadFile(filepath.Join(dir, name))
-	if os.IsNotExist(err) && !required {
-		t.Skipf("no captures of real machines here: %v (set LODA_RAID_CAPTURES)", err)
-	}
-	require.NoError(t, err)
-	return string(data)
-}
-
 var blanks = regexp.MustCompile(`[ \t\n]+`)
 
 // TestEmulatorPrintsWhatTheToolPrinted holds it against captures, up to blanks.
@@ -89,7 +72,7 @@ func TestEmulatorPrintsWhatTheToolPrinted(t *testing.T) {
 	require.NoError(t, err)
 	for file, list := range map[string]string{"mvcli/ironlib_info-hba.txt": "hba", "mvcli/ironlib_info-vd.txt": "vd"} {
 		t.Run(list, func(t *testing.T) {
-			want := capture(t, file)
+			want := string(raidtest.Capture(t, file))
 			got, _, err := mvclitool.Run(t.Context(), chassis, []string{"info", "-o", list})
 			require.NoError(t, err)
 			assert.Equal(t, blanks.ReplaceAllString(strings.TrimSpace(want), " "),
@@ -104,14 +87,14 @@ func TestEmulatorPrintsWhatTheToolPrinted(t *testing.T) {
 			c.Drives[0].State = raid.DiskFailed
 			return nil
 		}))
-		_, want, _ := strings.Cut(capture(t, "mvcli/pyarc_vd_offline.txt"), "Virtual Disk Information")
+		_, want, _ := strings.Cut(string(raidtest.Capture(t, "mvcli/pyarc_vd_offline.txt")), "Virtual Disk Information")
 		got, _, err := mvclitool.Run(t.Context(), chassis, []string{"info", "-o", "vd"})
 		require.NoError(t, err)
 		_, got, _ = strings.Cut(got, "Virtual Disk Information")
 		assert.Equal(t, blanks.ReplaceAllString(strings.TrimSpace(want), " "), blanks.ReplaceAllString(strings.TrimSpace(got), " "))
 	})
 	t.Run("success", func(t *testing.T) {
-		want := capture(t, "mvcli/ironlib_create-ok.txt")
+		want := string(raidtest.Capture(t, "mvcli/ironlib_create-ok.txt"))
 		fresh, err := raidtest.Create(filepath.Join(t.TempDir(), "chassis.json"), machine())
 		require.NoError(t, err)
 		got, exit, err := mvclitool.Run(t.Context(), fresh, []string{"create", "-o", "vd", "-r1", "-d", "0,1", "-n", "os",

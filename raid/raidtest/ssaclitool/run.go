@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,17 +16,7 @@ import (
 )
 
 // Runner runs the tool in this process.
-func Runner(c *raidtest.Chassis) raid.Runner { return runner{c} }
-
-type runner struct{ chassis *raidtest.Chassis }
-
-func (r runner) Run(ctx context.Context, argv ...string) (*raid.Output, error) {
-	text, exit, err := Run(ctx, r.chassis, argv[1:])
-	if err != nil {
-		return nil, err
-	}
-	return &raid.Output{Stdout: []byte(text), ExitCode: exit}, nil
-}
+func Runner(c *raidtest.Chassis) raid.Runner { return raidtest.Tool(Run).Runner(c) }
 
 // Run is one call of the tool: what it prints, and its exit status. An error is that of the chassis, or that ctx ended.
 func Run(ctx context.Context, chassis *raidtest.Chassis, args []string) (string, int, error) {
@@ -87,18 +76,7 @@ func syntax(args []string) (string, int, error) {
 
 // Main is the tool as an executable over the chassis that the environment names in LODA_CHASSIS.
 func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	chassis, err := raidtest.Open(os.Getenv("LODA_CHASSIS"))
-	if err != nil {
-		fmt.Fprintf(stderr, "LODA_CHASSIS: %v\n", err)
-		return 2
-	}
-	text, exit, err := Run(ctx, chassis, args)
-	if err != nil {
-		fmt.Fprintln(stderr, err)
-		return 2
-	}
-	fmt.Fprint(stdout, text)
-	return exit
+	return raidtest.Tool(Run).Main(ctx, args, stdout, stderr)
 }
 
 type deed func(*raidtest.Controller) error

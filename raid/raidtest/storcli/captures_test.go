@@ -17,22 +17,6 @@ import (
 	"github.com/project-loda/loda/raid/raidtest"
 )
 
-// captures is where outputs of real tools are, which cannot be distributed.
-func captures(t *testing.T) string {
-	dir, told := os.LookupEnv("LODA_RAID_CAPTURES")
-	if !told {
-		dir = "../../../../shared/raid-captures"
-	}
-	if _, err := os.Stat(filepath.Join(dir, "MANIFEST.tsv")); err != nil {
-		if told && os.Getenv("LODA_TEST_REQUIRE") == "all" {
-			require.NoError(t, err, "LODA_RAID_CAPTURES names no captures")
-		}
-		t.Logf("no captures of real tools in %s: %v; the emulator is not held against them", dir, err)
-		return ""
-	}
-	return dir
-}
-
 // trimmed are lines that some captures were published without.
 var trimmed = regexp.MustCompile(`"(CLI Version|Operating system)":"[^"]*",`)
 
@@ -63,10 +47,7 @@ func serials(drives []*raidtest.Drive) []string {
 }
 
 func TestTheEmulatorInTheSameStatePrintsWhatTheToolPrinted(t *testing.T) {
-	dir := captures(t)
-	if dir == "" {
-		return
-	}
+	dir := raidtest.Captures(t)
 	back := raid.Policies{Read: raid.ReadAhead, Write: raid.WriteBack, IO: raid.IODirect}
 	lab := func() *raidtest.Controller {
 		c := raidtest.MegaRAID("0000:3b:00.0", "X")

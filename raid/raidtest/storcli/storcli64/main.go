@@ -1,4 +1,4 @@
-// Command storcli64 is an emulator: see package storcli of raidtest. The chassis is the file that RAIDTEST_CHASSIS
+// Command storcli64 is an emulator: see package storcli of raidtest. The chassis is the file that LODA_CHASSIS
 // names.
 package main
 
@@ -12,9 +12,9 @@ import (
 )
 
 func main() {
-	chassis, err := raidtest.Open(os.Getenv("RAIDTEST_CHASSIS"))
+	chassis, err := raidtest.Open(os.Getenv("LODA_CHASSIS"))
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "storcli64 (emulator): RAIDTEST_CHASSIS:", err)
+		fmt.Fprintln(os.Stderr, "storcli64 (emulator): LODA_CHASSIS:", err)
 		os.Exit(2)
 	}
 	os.Exit(storcli.Main(context.Background(), chassis, os.Args[1:], os.Stdout))
