@@ -220,6 +220,8 @@ func (in *Installer) nextAction(ctx context.Context, id, secret string, base Bas
 		case plan.pending() != nil:
 		case inst.State == inventory.Quarantined:
 			plan.add(agentapi.ActionDetect, "look at the hardware again")
+		case inst.State == inventory.Configuring && plan.RAID != nil && plan.RAID.Rebooting:
+			return nil, errIdle
 		case inst.State == inventory.Comparing, inst.State == inventory.Configuring:
 			events, err = in.proceed(inst, plan, now)
 		}
@@ -255,13 +257,18 @@ func waits(inst *inventory.Installation, plan *Plan) bool {
 	return false
 }
 
-// proceed adds what comes after the comparison: the profile's steps one by one, then the operating system.
+// proceed adds what comes after the comparison: the profile's steps one by one, its RAID layout, then the operating
+// system.
 func (in *Installer) proceed(inst *inventory.Installation, plan *Plan, now time.Time) ([]inventory.Event, error) {
 	steps := plan.Profile.Steps
 	switch {
 	case plan.Step < len(steps):
 		inst.Progress, inst.ProgressText = 0, "" // of the step before, which was in the same state
 		plan.add(agentapi.ActionRunScript, fmt.Sprintf("run step %d of %d, %s", plan.Step+1, len(steps), steps[plan.Step].Name))
+		return Transition(inst, ConfigureStarted, "", now, in.deadlines)
+	case plan.Profile.RAID != nil && (plan.RAID == nil || !plan.RAID.Done):
+		inst.Progress, inst.ProgressText = 0, ""
+		plan.proceedRAID()
 		return Transition(inst, ConfigureStarted, "", now, in.deadlines)
 	case plan.Profile.Installer != nil:
 		plan.Installer = &InstallerRun{}
@@ -283,6 +290,12 @@ func (in *Installer) action(inst *inventory.Installation, plan *Plan, p *Planned
 			return nil, err
 		}
 		a.RunScript = script
+	case agentapi.ActionConfigureRAID:
+		if plan.Profile.RAID == nil || plan.RAID == nil {
+			return nil, errors.New("the profile has no RAID layout")
+		}
+		a.ConfigureRAID = &agentapi.ConfigureRAID{Installation: inst.ID, Serial: string(inst.Serial), Layout: *plan.Profile.RAID,
+			Approval: plan.RAID.Approved}
 	case agentapi.ActionInstallImage:
 		secret := trust.NewSecret(inst.ID)
 		plan.FirstBootHash = trust.Hash(secret)
@@ -310,8 +323,8 @@ func (in *Installer) action(inst *inventory.Installation, plan *Plan, p *Planned
 			Disk: *plan.Disk, Seed: seed, BootLabel: "Loda",
 		}
 	case agentapi.ActionBoot:
-		if plan.Installer != nil {
-			a.Boot = &agentapi.Boot{Method: "reboot"}
+		if plan.Installer != nil || plan.RAID != nil && plan.RAID.Rebooting {
+			a.Boot = &agentapi.Boot{Method: "reboot"} // it netboots
 			break
 		}
 		a.Boot = &agentapi.Boot{Method: bootMethod(plan.Profile), Disk: *plan.Disk}
@@ -443,8 +456,8 @@ func (in *Installer) FinishAction(ctx context.Context, id, action string, r agen
 			return nil, err
 		}
 		kept := r
-		if p.Kind == agentapi.ActionDetect || len(r.Data) > maxResult {
-			kept.Data = nil // the facts are in the machine's record
+		if p.Kind == agentapi.ActionDetect || p.Kind == agentapi.ActionConfigureRAID || len(r.Data) > maxResult {
+			kept.Data = nil // the facts are in the machine's record, the controllers in the timeline
 		}
 		kept.Error = printableLong(r.Error)
 		p.Result, p.FinishedAt = &kept, now
@@ -467,17 +480,23 @@ func (in *Installer) FinishAction(ctx context.Context, id, action string, r agen
 			return slices.Concat(back, broke, again), err
 		}
 		events := append(back, event(inst, inventory.KindAction, now, kept.Data, "done in %.1f s: %s", r.Seconds, p.Title))
-		more, err := in.advance(inst, plan, p.Kind, v, now)
+		more, err := in.advance(inst, plan, p.Kind, r.Data, v, now)
 		return append(events, more...), err
 	})
 	return err
 }
 
 // advance moves an installation on after a good result.
-func (in *Installer) advance(inst *inventory.Installation, plan *Plan, done agentapi.ActionKind, v verdict, now time.Time) ([]inventory.Event, error) {
+func (in *Installer) advance(inst *inventory.Installation, plan *Plan, done agentapi.ActionKind, data json.RawMessage, v verdict,
+	now time.Time) ([]inventory.Event, error) {
 	switch done {
 	case agentapi.ActionDetect:
+		if inst.State == inventory.Configuring {
+			return in.settleRAID(inst, plan, v, now)
+		}
 		return in.judge(inst, plan, v, now)
+	case agentapi.ActionConfigureRAID:
+		return in.raidAnswer(inst, plan, data, now)
 	case agentapi.ActionRunScript:
 		plan.Step++
 	case agentapi.ActionInstallImage:

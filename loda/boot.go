@@ -140,7 +140,7 @@ func strangers(inst *inventory.Installation, plan *Plan, s Sighting, now time.Ti
 // lookAgain plans anew for a machine that is quarantined for what it is made of and boots once more: it may have been
 // repaired, or its profile corrected. Nil: there is nothing to look at.
 func (in *Installer) lookAgain(ctx context.Context, inst *inventory.Installation, plan *Plan) *Plan {
-	if inst.State != inventory.Quarantined || plan.Quarantine != ForHardware && plan.Quarantine != ForProfile {
+	if inst.State != inventory.Quarantined || plan.Quarantine != ForHardware && plan.Quarantine != ForProfile && plan.Quarantine != ForRAID {
 		return nil
 	}
 	repinned, err := in.replan(ctx, inst.Serial, plan)

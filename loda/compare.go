@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -86,13 +87,20 @@ type verdict struct {
 	broke error
 }
 
-// compare decides, from what a machine is made of, whether and how it is installed. It changes nothing.
+// compare decides, from what a machine is made of, whether and how it is installed. It changes nothing. A machine that has
+// got its RAID layout is not held against its model a second time; now its disks are known.
 func (in *Installer) compare(ctx context.Context, m *inventory.Machine, plan *Plan, facts *hw.Facts) verdict {
 	var v verdict
+	volumes := plan.RAID != nil && plan.RAID.Done
 	profile := &plan.Profile
+	subject := Subject{Revision: plan.Revision, Profile: plan.Named, Machine: m, Facts: facts}
+	if volumes {
+		// What it cannot choose is said below.
+		subject.Disk, _ = plan.RAID.rootDisk(profile, facts)
+	}
 	if plan.Revision != "" {
 		var err error
-		profile, err = in.profiles.Resolve(ctx, Subject{Revision: plan.Revision, Profile: plan.Named, Machine: m, Facts: facts})
+		profile, err = in.profiles.Resolve(ctx, subject)
 		if errors.Is(err, ErrNoProfile) {
 			v.quarantine, v.reason = ForProfile, oneLine(err)
 			return v
@@ -103,7 +111,7 @@ func (in *Installer) compare(ctx context.Context, m *inventory.Machine, plan *Pl
 		}
 	}
 	v.profile = profile
-	if profile.Model != nil {
+	if profile.Model != nil && !volumes {
 		v.differences = profile.Model.Compare(facts)
 	}
 	if refused := refuses(v.differences, plan.Accepted); len(refused) > 0 {
@@ -111,23 +119,15 @@ func (in *Installer) compare(ctx context.Context, m *inventory.Machine, plan *Pl
 		v.reason = fmt.Sprintf("%s profile %s%s: %s", count(refused), profile.Name, at(profile.Revision), texts(refused))
 		return v
 	}
-	if profile.RAID != nil {
-		v.broke = noRAID(profile)
-		return v
-	}
 	if v.image = &plan.Image; plan.Image.Name == "" || plan.Image.Name != profile.Image {
 		if v.image, v.broke = in.imageOf(ctx, profile); v.broke != nil {
 			return v
 		}
 	}
-	v.disk, v.broke = chooseDisk(profile, v.image, facts)
+	if profile.RAID == nil || volumes {
+		v.disk, v.broke = plan.RAID.chooseDisk(profile, v.image, facts)
+	}
 	return v
-}
-
-// noRAID is why a profile with a RAID layout is not installed yet.
-func noRAID(p *Profile) error {
-	return fmt.Errorf("profile %s has a RAID layout, which this version of Loda cannot apply: make the volumes by hand, and "+
-		"take the layout out of the profile", p.Name)
 }
 
 // refuses says which differences keep a machine from being installed: those of severity fail that nobody has accepted.
@@ -197,19 +197,26 @@ func (in *Installer) judge(inst *inventory.Installation, plan *Plan, v verdict, 
 		broke, err := Transition(inst, Broke, oneLine(v.broke), now, in.deadlines)
 		return append(events, broke...), err
 	}
-	plan.Profile, plan.Image, plan.Disk = *v.profile, *v.image, nil
-	if plan.Revision != "" {
-		plan.Profile.Model = nil // it is read again with the revision
-	}
-	inst.Profile = v.profile.Name
 	events = append(events, event(inst, inventory.KindAction, now, nil, "profile %s%s fits%s", v.profile.Name,
 		at(v.profile.Revision), tolerated(v.differences)))
-	if d := v.disk; d != nil {
-		plan.Disk = &agentapi.DiskIdentity{Serial: d.Serial, WWN: d.WWN, Path: d.Path, Bytes: d.Bytes}
-		events = append(events, event(inst, inventory.KindAction, now, plan.Disk, "disk chosen: %s, %s %s, serial %s, %s",
-			d.Name, d.Vendor, d.Model, orDash(d.Serial), hw.Size(d.Bytes)))
+	return append(events, plan.settle(inst, v, now)...), nil
+}
+
+// settle keeps what a machine gets.
+func (p *Plan) settle(inst *inventory.Installation, v verdict, now time.Time) []inventory.Event {
+	p.Profile, p.Image, p.Disk = *v.profile, *v.image, nil
+	if p.Revision != "" {
+		p.Profile.Model = nil // it is read again with the revision
 	}
-	return events, nil
+	inst.Profile = v.profile.Name
+	d := v.disk
+	if d == nil {
+		return nil
+	}
+	p.Disk = &agentapi.DiskIdentity{Serial: d.Serial, WWN: d.WWN, Path: d.Path, Bytes: d.Bytes}
+	words := []string{d.Name, strings.TrimSpace(d.Vendor + " " + d.Model), "serial " + orDash(d.Serial), hw.Size(d.Bytes).String()}
+	return []inventory.Event{event(inst, inventory.KindAction, now, p.Disk, "disk chosen: %s",
+		strings.Join(slices.DeleteFunc(words, func(w string) bool { return w == "" }), ", "))}
 }
 
 func tolerated(differences []hw.Difference) string {
@@ -236,8 +243,8 @@ func differenceEvents(inst *inventory.Installation, differences []hw.Difference,
 
 // chooseDisk applies the profile's rule, and refuses what the image or the identity does not allow. A distribution's
 // installer with no rule and several disks gets none: its answers say which.
-func chooseDisk(p *Profile, img *image.Image, facts *hw.Facts) (*hw.Disk, error) {
-	disk, err := p.Disk.Choose(facts.Disks)
+func (r *RAIDRun) chooseDisk(p *Profile, img *image.Image, facts *hw.Facts) (*hw.Disk, error) {
+	disk, err := r.rootDisk(p, facts)
 	if err != nil {
 		if p.Installer != nil && p.Disk == (hw.DiskRule{}) && len(facts.Disks) > 1 {
 			return nil, nil

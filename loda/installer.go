@@ -208,6 +208,7 @@ func (in *Installer) decide(ctx context.Context, serial inventory.Serial, trigge
 		}
 		if repinned != nil {
 			plan.Revision, plan.Profile, plan.Image = repinned.Revision, repinned.Profile, repinned.Image
+			plan.RAID = plan.RAID.again(released && plan.Quarantine == ForRAID)
 			plan.startOver()
 			plan.Again = 0
 			if released && plan.Quarantine == ForHardware {

@@ -45,6 +45,8 @@ type Plan struct {
 	NextAction int `json:"next_action"`
 	// Step is how many of the profile's steps are done in the current boot.
 	Step int `json:"step,omitempty"`
+	// RAID is how far the machine is with its RAID layout; nil: it has not come to that.
+	RAID *RAIDRun `json:"raid,omitempty"`
 	// Installer is the distribution's installer at work.
 	Installer *InstallerRun `json:"installer,omitempty"`
 	// Disk is the one that the rule chose from the facts of the current boot.
@@ -209,7 +211,7 @@ func (p *Plan) add(kind agentapi.ActionKind, title string) *PlannedAction {
 
 // startOver forgets what the machine has done since it booted, for a boot or an attempt that begins anew.
 func (p *Plan) startOver() {
-	p.Actions, p.Disk, p.FirstBootHash, p.Step, p.Installer = nil, nil, "", 0, nil
+	p.Actions, p.Disk, p.FirstBootHash, p.Step, p.Installer, p.RAID = nil, nil, "", 0, nil, p.RAID.startOver()
 }
 
 // PinnedRevisions lists the revisions that open installations have pinned, each once, sorted.

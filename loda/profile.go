@@ -132,6 +132,9 @@ type Subject struct {
 	Machine *inventory.Machine
 	// Facts are nil before the hardware is known; then a profile that was not named is [ErrByFacts].
 	Facts *hw.Facts
+	// Disk is the one that the operating system goes to, where that is known already: the profile's RAID layout is there.
+	// Nil: the profile's rule chooses, or the layout has yet to make it.
+	Disk *hw.Disk
 }
 
 // StaticProfiles are profiles that never change, by name.

@@ -14,6 +14,7 @@ import (
 	"github.com/project-loda/loda/loda/agentapi"
 	"github.com/project-loda/loda/loda/image"
 	"github.com/project-loda/loda/pxe"
+	"github.com/project-loda/loda/raid"
 )
 
 // A Rendering is what one machine would get, to the byte. What only its boot decides, such as tokens, and what only its
@@ -96,9 +97,6 @@ func NewRendering(p *Profile, m *inventory.Machine, facts *hw.Facts) (*Rendering
 	if p.Model != nil {
 		r.say("compare it with the model: %d differences now", len(r.Differences))
 	}
-	if p.RAID != nil {
-		r.say("fail: %v", noRAID(p))
-	}
 	for i, step := range p.Steps {
 		r.say("run step %d of %d, %s (%s), for at most %s", i+1, len(p.Steps), step.Name, strings.Join(step.Interpreter, " "), step.Timeout)
 		var env strings.Builder
@@ -110,11 +108,21 @@ func NewRendering(p *Profile, m *inventory.Machine, facts *hw.Facts) (*Rendering
 			r.add(fmt.Sprintf("steps/%d-%s.env", i+1, step.Name), env.String())
 		}
 	}
-	disk, err := chooseDisk(p, &image.Image{}, facts)
-	if err != nil {
-		r.say("fail: %v", err)
-	}
 	target := "the disks that its answers name"
+	var disk *hw.Disk
+	if p.RAID != nil {
+		r.say("%s", raidSentence(p.RAID))
+		if v := p.RAID.BootVolume(); v != nil && p.Disk == (hw.DiskRule{}) {
+			target = "RAID volume " + v.Name
+		} else if p.Disk != (hw.DiskRule{}) {
+			target = "the disk that the profile's rule chooses, once the volumes are there"
+		}
+	} else {
+		var err error
+		if disk, err = (*RAIDRun)(nil).chooseDisk(p, &image.Image{}, facts); err != nil {
+			r.say("fail: %v", err)
+		}
+	}
 	if disk != nil {
 		target = fmt.Sprintf("%s %s (serial %s, %s, %s)", disk.Vendor, disk.Model, orDash(disk.Serial), orDash(disk.Path), hw.Size(disk.Bytes))
 		target = strings.TrimSpace(target)
@@ -145,6 +153,24 @@ func NewRendering(p *Profile, m *inventory.Machine, facts *hw.Facts) (*Rendering
 	}
 	r.say("%s into the installed system, and wait for its first boot's report", bootMethod(*p))
 	return r, nil
+}
+
+// raidSentence says what becomes of the machine's controllers.
+func raidSentence(l *raid.Layout) string {
+	var volumes []string
+	for _, c := range l.Controllers {
+		for _, v := range c.Volumes {
+			volumes = append(volumes, fmt.Sprintf("%s (level %s, controller %s)", v.Name, v.Level, c.Controller))
+		}
+	}
+	text := "read the RAID controllers, plan and apply the layout"
+	if len(volumes) > 0 {
+		text += ": " + strings.Join(volumes, ", ")
+	}
+	if len(l.Allow) == 0 {
+		return text + "; a plan that would destroy anything puts the machine into quarantine"
+	}
+	return text + "; the plan may cost: " + permissionWords(l.Allow)
 }
 
 func (r *Rendering) add(name, text string) {

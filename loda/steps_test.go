@@ -12,7 +12,6 @@ import (
 	"github.com/project-loda/loda/inventory"
 	"github.com/project-loda/loda/loda"
 	"github.com/project-loda/loda/loda/agentapi"
-	"github.com/project-loda/loda/raid"
 )
 
 var steppedProfile = loda.Profile{Image: "debian-12", Steps: []loda.Step{
@@ -78,16 +77,6 @@ func TestAPowerCutBetweenStepsRunsThemAgainFromThePinnedCommit(t *testing.T) {
 	s.push("c2", map[string]loda.Profile{"Lab": {Image: "debian-12"}})
 	session = b.untilSteps()
 	require.Equal(t, "run step 1 of 2, first", b.next(session).Title)
-}
-
-func TestAProfileWithARAIDLayoutIsNotInstalledWithoutIt(t *testing.T) {
-	b, s := newShelfBench(t)
-	p := steppedProfile
-	p.RAID = &raid.Layout{}
-	s.push("c1", map[string]loda.Profile{"Lab": p})
-	b.load("serial\nSN-0001\n", true)
-	b.untilSteps()
-	require.Contains(t, b.requireState(inventory.Failed), "RAID layout, which this version of Loda cannot apply")
 }
 
 func TestASecretThatBreaksTheUserDataIsNotShown(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,14 +15,7 @@ import (
 	"github.com/project-loda/loda/hw"
 	"github.com/project-loda/loda/loda/strictyaml"
 	"github.com/project-loda/loda/raid"
-	"github.com/project-loda/loda/raid/arcconf"
-	"github.com/project-loda/loda/raid/mdadm"
-	"github.com/project-loda/loda/raid/megacli"
-	"github.com/project-loda/loda/raid/mvcli"
-	"github.com/project-loda/loda/raid/nvmens"
-	"github.com/project-loda/loda/raid/sasircu"
-	"github.com/project-loda/loda/raid/ssacli"
-	"github.com/project-loda/loda/raid/storcli"
+	"github.com/project-loda/loda/raid/drivers"
 )
 
 func raidCommand(g *globals) *cobra.Command {
@@ -31,26 +23,6 @@ func raidCommand(g *globals) *cobra.Command {
 	cmd.AddCommand(raidParse(g), raidPlan(g))
 	return cmd
 }
-
-// raidParsers read the outputs of vendors' tools, by the tool's name.
-var raidParsers = map[string]func(...[]byte) ([]*raid.Inventory, error){
-	"storcli": storcli.Parse, "perccli": storcli.Parse, "storcli2": storcli.Parse, "perccli2": storcli.Parse,
-	"megacli": megacli.Parse, "ssacli": ssacli.Parse, "hpssacli": ssacli.Parse, "arcconf": arcconf.Parse,
-	"mvcli": single(mvcli.Parse), "mnvcli": single(mvcli.Parse), "sas2ircu": single(sasircu.Parse), "sas3ircu": single(sasircu.Parse),
-	"mdadm": single(mdadm.Parse), "nvme": single(nvmens.Parse),
-}
-
-func single(parse func(...[]byte) (*raid.Inventory, error)) func(...[]byte) ([]*raid.Inventory, error) {
-	return func(outputs ...[]byte) ([]*raid.Inventory, error) {
-		inv, err := parse(outputs...)
-		if err != nil || inv == nil {
-			return nil, err
-		}
-		return []*raid.Inventory{inv}, nil
-	}
-}
-
-func raidTools() string { return strings.Join(slices.Sorted(maps.Keys(raidParsers)), ", ") }
 
 func raidParse(g *globals) *cobra.Command {
 	return &cobra.Command{
@@ -60,7 +32,7 @@ func raidParse(g *globals) *cobra.Command {
 controllers, drives and volumes. The files are outputs of several commands of one
 machine; a directory stands for all files in it. Nothing is run.
 
-TOOL is one of ` + raidTools() + `.
+TOOL is one of ` + strings.Join(drivers.Names(), ", ") + `.
 
 If a controller of yours is read wrongly, the outputs and what is wrong are all
 that is needed to correct it.`,
@@ -69,15 +41,14 @@ that is needed to correct it.`,
   lodad raid parse ssacli captured/ -o json > inventory.json`,
 		Args: atLeast(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			parse, ok := raidParsers[strings.ToLower(args[0])]
-			if !ok {
-				return usageError{fmt.Errorf("lodad raid parse: there is no parser for %q; want %s", args[0], raidTools())}
+			if !slices.Contains(drivers.Names(), strings.ToLower(args[0])) {
+				return usageError{fmt.Errorf("lodad raid parse: there is no parser for %q; want %s", args[0], strings.Join(drivers.Names(), ", "))}
 			}
 			outputs, err := readOutputs(args[1:])
 			if err != nil {
 				return err
 			}
-			inventories, err := parse(outputs...)
+			inventories, err := drivers.Parse(args[0], outputs...)
 			if err != nil {
 				return fmt.Errorf("%s: %w", args[0], err)
 			}

@@ -72,7 +72,7 @@ func (e *StepError) Error() string {
 	if e.Err != nil {
 		said = e.Err.Error()
 	}
-	return fmt.Sprintf("RAID step %d, %s on controller %s, failed: %s; now %s", e.Index+1, stepText(e.Step),
+	return fmt.Sprintf("RAID step %d, %s on controller %s, failed: %s; now %s", e.Index+1, e.Step.Summary(),
 		e.Step.Controller, said, e.State)
 }
 

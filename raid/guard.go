@@ -51,31 +51,9 @@ type RefusedError struct {
 }
 
 func (e *RefusedError) Error() string {
-	text := fmt.Sprintf("RAID step %s on controller %s is refused: %s", stepText(e.Step), e.Step.Controller, e.Why)
+	text := fmt.Sprintf("RAID step %s on controller %s is refused: %s", e.Step.Summary(), e.Step.Controller, e.Why)
 	if len(e.Step.Destroys) > 0 {
 		text += "; it would destroy " + enumerate(e.Step.Destroys, 4)
-	}
-	return text
-}
-
-// stepText is a step in a few words.
-func stepText(s Step) string {
-	text := string(s.Kind)
-	if s.Create != nil {
-		text += " " + s.Create.Name
-	}
-	if s.Volume != nil {
-		text += " of " + s.Volume.String()
-	}
-	if s.Mode != "" {
-		text += " " + string(s.Mode)
-	}
-	var where []string
-	for _, d := range s.Disks {
-		where = append(where, d.Location)
-	}
-	if len(where) > 0 {
-		text += " with drives " + enumerate(where, 16)
 	}
 	return text
 }

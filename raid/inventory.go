@@ -1,7 +1,9 @@
 package raid
 
 import (
+	"cmp"
 	"encoding/json"
+	"fmt"
 	"strings"
 
 	"github.com/project-loda/loda/hw"
@@ -32,6 +34,34 @@ type Inventory struct {
 	Foreign []Foreign `json:"foreign,omitempty"`
 	// Warnings are what the tool said beside the facts, or what could not be read, for people.
 	Warnings []string `json:"warnings,omitempty"`
+}
+
+// Summary is a controller in a sentence: what it is, how many drives it has and which are not well, and its volumes.
+func (inv *Inventory) Summary() string {
+	text := controllerText(&inv.Controller)
+	if m := inv.Controller.Mode; m != "" {
+		text += ", mode " + string(m)
+	}
+	var ill []string
+	for _, d := range inv.Disks {
+		switch d.State.Is {
+		case DiskReady, DiskOnline, DiskSpare, DiskJBOD:
+		default:
+			ill = append(ill, fmt.Sprintf("%s %s", d.Location, d.State))
+		}
+	}
+	text += fmt.Sprintf(": %d drives", len(inv.Disks))
+	if len(ill) > 0 {
+		text += ", of which " + enumerate(ill, 8)
+	}
+	var volumes []string
+	for _, v := range inv.Volumes {
+		volumes = append(volumes, fmt.Sprintf("%s level %s %s %s", cmp.Or(v.Name, string(v.ID)), v.Level, human(v.Bytes), v.State))
+	}
+	if len(volumes) == 0 {
+		return text + "; no volume"
+	}
+	return text + "; volumes " + enumerate(volumes, 16)
 }
 
 // Controller is a RAID controller or HBA.

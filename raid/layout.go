@@ -10,6 +10,21 @@ import "github.com/project-loda/loda/hw"
 // not looked at when a layout is read: that is [Layout.Validate].
 type Layout struct {
 	Controllers []ControllerLayout `json:"controllers" yaml:"controllers"`
+	// Allow is what may be lost for it without anybody being asked; see [Permission]. What is mounted can never be allowed
+	// in advance.
+	Allow []Permission `json:"allow,omitempty" yaml:"allow,omitempty"`
+}
+
+// BootVolume is the volume that the machine is to start from; nil: the layout names none.
+func (l *Layout) BootVolume() *Volume {
+	for i := range l.Controllers {
+		for j := range l.Controllers[i].Volumes {
+			if v := &l.Controllers[i].Volumes[j]; v.Boot {
+				return v
+			}
+		}
+	}
+	return nil
 }
 
 // ControllerLayout is the layout of one controller, or of the kernel's software RAID.

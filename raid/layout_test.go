@@ -44,6 +44,18 @@ func TestALayoutThatUsesEverythingIsValidAndComesBackFromJSON(t *testing.T) {
 	require.Equal(t, *good(), back)
 }
 
+func TestALayoutAllowsWhatMayBeLostButNeverWhatIsInUse(t *testing.T) {
+	l := good()
+	l.Allow = []Permission{AllowDestroy, AllowForeign, AllowDegraded, AllowPreservedCache}
+	require.NoError(t, l.Validate())
+	l.Allow = []Permission{AllowMounted, "everything", AllowDestroy, AllowDestroy}
+	require.EqualError(t, l.Validate(), `allow[0]: what is in use cannot be given up in advance; want destroy, foreign, degraded or preserved-cache
+allow[1]: "everything"; want destroy, foreign, degraded or preserved-cache
+allow[3]: destroy is there twice`)
+	require.Equal(t, "os", good().BootVolume().Name)
+	require.Nil(t, (&Layout{}).BootVolume())
+}
+
 func TestALayoutWritesYAMLWithTheKeysThatItReads(t *testing.T) {
 	text, err := yaml.Marshal(&Layout{Controllers: []ControllerLayout{{Volumes: []Volume{{Name: "os", Level: Level1,
 		Disks: DiskChoice{Count: 2, Size: SizeRange{Min: 1e12}}, Size: 100 << 30, Strip: 64 << 10}}}}})

@@ -23,6 +23,8 @@ const (
 	Sas3ircu Tool = "sas3ircu" // LSI SAS3 in IT and IR mode
 	// Mdadm: the controller shows its disks one by one, and RAID is the kernel's.
 	Mdadm Tool = "mdadm"
+	// Nvme is nvme-cli, for the namespaces of a drive. No controller needs it.
+	Nvme Tool = "nvme"
 )
 
 // Kind is what a controller does with its disks.

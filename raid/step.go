@@ -59,6 +59,28 @@ type Step struct {
 	Reboot bool `json:"reboot,omitempty"`
 }
 
+// Summary is a step in a few words: what is done, to what, with which drives.
+func (s *Step) Summary() string {
+	text := string(s.Kind)
+	if s.Create != nil {
+		text += " " + s.Create.Name
+	}
+	if s.Volume != nil {
+		text += " of " + s.Volume.String()
+	}
+	if s.Mode != "" {
+		text += " " + string(s.Mode)
+	}
+	var where []string
+	for _, d := range s.Disks {
+		where = append(where, d.Location)
+	}
+	if len(where) > 0 {
+		text += " with drives " + enumerate(where, 16)
+	}
+	return text
+}
+
 // VolumeRef is a volume as a plan saw it.
 type VolumeRef struct {
 	ID   VolumeID `json:"id,omitempty"`

@@ -49,8 +49,22 @@ func (l *Layout) Validate() error {
 			v.controller(at, c)
 		}
 	}
+	for i, p := range l.Allow {
+		at := fmt.Sprintf("allow[%d]", i)
+		switch {
+		case p == AllowMounted:
+			v.bad(at, "what is in use cannot be given up in advance; want destroy, foreign, degraded or preserved-cache")
+		case !slices.Contains(layoutPermissions, p):
+			v.bad(at, "%q; want destroy, foreign, degraded or preserved-cache", p)
+		case slices.Contains(l.Allow[:i], p):
+			v.bad(at, "%s is there twice", p)
+		}
+	}
 	return errors.Join(v.errs...)
 }
+
+// layoutPermissions are those that a layout can give.
+var layoutPermissions = []Permission{AllowDestroy, AllowForeign, AllowDegraded, AllowPreservedCache}
 
 // validation collects errors.
 type validation struct {

@@ -8,9 +8,9 @@
 // # What it promises
 //
 // An action is done once and its result is sent until the server has it, over restarts and absences of the server of
-// any length. An action that comes again after it was done is answered from memory. An image is written, and a script
-// is run, only for the serial number that the firmware has and for the installation that the session is for. A panic in
-// an action is a failed action.
+// any length. An action that comes again after it was done is answered from memory. An image is written, a RAID layout
+// is made, and a script is run, only for the serial number that the firmware has and for the installation that the
+// session is for. A panic in an action is a failed action.
 package agent
 
 import (
@@ -37,6 +37,9 @@ type Machine interface {
 	// RunScript runs a script of the profile to its end. Serial number and installation were checked. The result may come
 	// together with an error.
 	RunScript(ctx context.Context, in agentapi.RunScript, report Report) (*agentapi.RunScriptResult, error)
+	// ConfigureRAID reads the RAID controllers and does what was approved. Serial number and installation were checked. The
+	// result may come together with an error.
+	ConfigureRAID(ctx context.Context, in agentapi.ConfigureRAID, report Report) (*agentapi.ConfigureRAIDResult, error)
 	// PrepareBoot does all of leaving that can fail, such as loading a kernel, and returns what does the rest. That is
 	// called after the server has the result, and normally does not return.
 	PrepareBoot(ctx context.Context, b agentapi.Boot, report Report) (leave func() error, err error)
@@ -340,6 +343,8 @@ func (a *Agent) perform(ctx context.Context, action *agentapi.Action, report Rep
 		data, err = a.install(ctx, action.InstallImage, report)
 	case agentapi.ActionRunScript:
 		data, err = a.runScript(ctx, action.RunScript, report)
+	case agentapi.ActionConfigureRAID:
+		data, err = a.configureRAID(ctx, action.ConfigureRAID, report)
 	case agentapi.ActionBoot:
 		if action.Boot == nil {
 			return nil, nil, errors.New("the server's boot action does not say how")
@@ -377,6 +382,21 @@ func (a *Agent) runScript(ctx context.Context, in *agentapi.RunScript, report Re
 		return nil, err
 	}
 	done, err := a.Machine.RunScript(ctx, *in, report)
+	if done == nil {
+		return nil, err
+	}
+	data, broken := json.Marshal(done)
+	return data, errors.Join(err, broken)
+}
+
+func (a *Agent) configureRAID(ctx context.Context, in *agentapi.ConfigureRAID, report Report) (json.RawMessage, error) {
+	if in == nil {
+		return nil, errors.New("the server's configure-raid action has no layout")
+	}
+	if err := a.isFor("the RAID layout", in.Serial, in.Installation); err != nil {
+		return nil, err
+	}
+	done, err := a.Machine.ConfigureRAID(ctx, *in, report)
 	if done == nil {
 		return nil, err
 	}

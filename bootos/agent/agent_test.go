@@ -180,6 +180,9 @@ type fake struct {
 	detect  func(context.Context) (json.RawMessage, error)
 	install func(context.Context, agentapi.InstallImage, agent.Report) error
 	run     func(context.Context, agentapi.RunScript, agent.Report) (*agentapi.RunScriptResult, error)
+	// configure is called for RAID layouts.
+	configure func(context.Context, agentapi.ConfigureRAID, agent.Report) (*agentapi.ConfigureRAIDResult, error)
+
 	prepare error
 	leave   error
 }
@@ -206,6 +209,14 @@ func (f *fake) Install(ctx context.Context, in agentapi.InstallImage, r agent.Re
 		}
 	}
 	return &agentapi.InstallImageResult{Device: "/dev/sda"}, nil
+}
+
+func (f *fake) ConfigureRAID(ctx context.Context, in agentapi.ConfigureRAID, r agent.Report) (
+	*agentapi.ConfigureRAIDResult, error) {
+	if f.configure == nil {
+		return nil, errors.New("there is no controller")
+	}
+	return f.configure(ctx, in, r)
 }
 
 func (f *fake) RunScript(ctx context.Context, in agentapi.RunScript, r agent.Report) (
@@ -405,6 +416,28 @@ func TestAScriptForAnotherMachineOrInstallationIsNotRun(t *testing.T) {
 		require.Empty(t, d.result("a1").Data)
 		require.Empty(t, m.scripts)
 	}
+}
+
+func TestARAIDLayoutForAnotherMachineIsNotMade(t *testing.T) {
+	layout := func(id, serial, installation string) agentapi.Action {
+		return agentapi.Action{ID: id, Kind: agentapi.ActionConfigureRAID, ConfigureRAID: &agentapi.ConfigureRAID{Serial: serial,
+			Installation: installation}}
+	}
+	d := newDaemon(t, layout("a1", "SN-2", installation), layout("a2", serial, "i-2"), layout("a3", serial, installation),
+		agentapi.Action{ID: "a4", Kind: agentapi.ActionConfigureRAID})
+	made := 0
+	m := &fake{configure: func(context.Context, agentapi.ConfigureRAID, agent.Report) (*agentapi.ConfigureRAIDResult, error) {
+		made++
+		return &agentapi.ConfigureRAIDResult{Impossible: "no drives"}, nil
+	}}
+	_, wait, cancel := d.boot(m)
+	d.finished(wait, cancel)
+	require.Equal(t, 1, made)
+	require.Contains(t, d.result("a1").Error, `the RAID layout is for the machine with serial number "SN-2"`)
+	require.Contains(t, d.result("a2").Error, `the RAID layout is for installation "i-2"`)
+	require.True(t, d.result("a3").OK)
+	require.Contains(t, string(d.result("a3").Data), "no drives")
+	require.Contains(t, d.result("a4").Error, "has no layout")
 }
 
 func TestAScriptsResultIsKnownAlsoWhenItFailed(t *testing.T) {
@@ -690,12 +723,12 @@ func TestAMachineThatCannotLeaveSaysSo(t *testing.T) {
 }
 
 func TestAnActionOfANewerServerIsAFailureThatSaysWhatToDo(t *testing.T) {
-	d := newDaemon(t, agentapi.Action{ID: "a1", Kind: "configure-raid"},
+	d := newDaemon(t, agentapi.Action{ID: "a1", Kind: "update-firmware"},
 		agentapi.Action{ID: "a2", Kind: agentapi.ActionBoot},
 		agentapi.Action{ID: "a3", Kind: agentapi.ActionInstallImage})
 	_, wait, cancel := d.boot(&fake{})
 	d.finished(wait, cancel)
-	require.Contains(t, d.result("a1").Error, `cannot do "configure-raid": rebuild it`)
+	require.Contains(t, d.result("a1").Error, `cannot do "update-firmware": rebuild it`)
 	require.False(t, d.result("a2").OK)
 	require.False(t, d.result("a3").OK)
 }

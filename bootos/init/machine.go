@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"time"
 
@@ -13,8 +14,11 @@ import (
 	"github.com/project-loda/loda/bootos/disk"
 	"github.com/project-loda/loda/bootos/early"
 	"github.com/project-loda/loda/bootos/script"
+	"github.com/project-loda/loda/bootos/storage"
 	"github.com/project-loda/loda/hw"
 	"github.com/project-loda/loda/loda/agentapi"
+	"github.com/project-loda/loda/raid"
+	"github.com/project-loda/loda/raid/host"
 )
 
 // machine is this machine, for the agent.
@@ -163,6 +167,27 @@ func (m *machine) RunScript(ctx context.Context, in agentapi.RunScript, report a
 		m.ranScript = true
 	}
 	return (&script.Runner{Dir: "/run"}).Run(ctx, in, report)
+}
+
+// raidProgram is this program, by the name under which the busybox of the RAM disk takes it for init.
+const raidProgram = "/bbin/init"
+
+func (m *machine) ConfigureRAID(ctx context.Context, in agentapi.ConfigureRAID, report agent.Report) (
+	_ *agentapi.ConfigureRAIDResult, err error) {
+	m.hardware.wait(ctx, m.hardware.all, driversMost)
+	early.Settle(ctx, settleFor)
+	facts, err := hw.Detect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	h, err := host.Open(ctx, host.Config{Devices: facts.Controllers, Executable: raidProgram, Assemble: true,
+		Logger: slog.New(&lines{report})})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, h.Close()) }()
+	inUse := func(context.Context) ([]raid.Use, error) { return raid.ReadInUse(os.DirFS("/")) }
+	return storage.Round(ctx, h, in, facts.System.Serial, inUse, report)
 }
 
 func (m *machine) PrepareBoot(ctx context.Context, b agentapi.Boot, report agent.Report) (func() error, error) {

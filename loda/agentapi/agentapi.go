@@ -13,6 +13,8 @@ package agentapi
 import (
 	"encoding/json"
 	"time"
+
+	"github.com/project-loda/loda/raid"
 )
 
 // Kernel command line arguments through which the boot script tells the agent where to go.
@@ -78,11 +80,12 @@ type Action struct {
 	ID   string     `json:"id"`
 	Kind ActionKind `json:"kind"`
 	// Title is for people: the console and the timeline.
-	Title        string        `json:"title"`
-	InstallImage *InstallImage `json:"install_image,omitempty"`
-	RunScript    *RunScript    `json:"run_script,omitempty"`
-	Boot         *Boot         `json:"boot,omitempty"`
-	Wait         *Wait         `json:"wait,omitempty"`
+	Title         string         `json:"title"`
+	InstallImage  *InstallImage  `json:"install_image,omitempty"`
+	RunScript     *RunScript     `json:"run_script,omitempty"`
+	ConfigureRAID *ConfigureRAID `json:"configure_raid,omitempty"`
+	Boot          *Boot          `json:"boot,omitempty"`
+	Wait          *Wait          `json:"wait,omitempty"`
 }
 
 // ActionKind names what an action does.
@@ -96,6 +99,9 @@ const (
 	// ActionRunScript runs a script of the machine's profile; see [RunScript]. The result's Data is a [RunScriptResult],
 	// also when the script failed.
 	ActionRunScript ActionKind = "run-script"
+	// ActionConfigureRAID reads the RAID controllers, plans, and does the plan that was approved; see [ConfigureRAID]. The
+	// result's Data is a [ConfigureRAIDResult].
+	ActionConfigureRAID ActionKind = "configure-raid"
 	// ActionBoot leaves the bootOS. The agent reports the result first, then goes.
 	ActionBoot ActionKind = "boot"
 	// ActionWait has no result: there is nothing to do until a person decides. The agent shows the reason on the
@@ -180,6 +186,37 @@ type RunScriptResult struct {
 	// Lines counts what the script printed, DroppedLines what of it is not in the timeline: the middle of a long output.
 	Lines        int `json:"lines"`
 	DroppedLines int `json:"dropped_lines"`
+}
+
+// ConfigureRAID brings a machine's RAID controllers to a layout, in rounds: the agent reads them and plans, the server
+// looks at the plan and approves it, the agent reads and plans again and does the plan if it is the same. What it says
+// after that is the plan of the next round, which is empty when all is done.
+type ConfigureRAID struct {
+	// Installation and Serial are the proof that this machine is meant, as in [InstallImage].
+	Installation string `json:"installation"`
+	Serial       string `json:"serial"`
+	// Layout is what is wanted.
+	Layout raid.Layout `json:"layout"`
+	// Approval is of the one plan that may be done. Nil: nothing is done.
+	Approval *raid.Approval `json:"approval,omitempty"`
+}
+
+// ConfigureRAIDResult is the Data of an [ActionConfigureRAID].
+type ConfigureRAIDResult struct {
+	// Inventories are the controllers as they are at the end of the action.
+	Inventories []*raid.Inventory `json:"inventories"`
+	// Unmanaged are controllers that could not be read, each with the reason.
+	Unmanaged []string `json:"unmanaged,omitempty"`
+	// Plan is what is to be done from there; nil if nothing can be planned. Commands are those of its steps.
+	Plan     *raid.Plan   `json:"plan,omitempty"`
+	Commands [][][]string `json:"commands,omitempty"`
+	// Impossible says why the layout cannot be had on this machine.
+	Impossible string `json:"impossible,omitempty"`
+	// Done counts the steps that were done, and Failed says why the one after them was not.
+	Done   int    `json:"done,omitempty"`
+	Failed string `json:"failed,omitempty"`
+	// Reboot says why the machine has to be restarted before it can go on; empty: it has not.
+	Reboot string `json:"reboot,omitempty"`
 }
 
 // Boot says how to leave the bootOS.

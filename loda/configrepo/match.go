@@ -25,6 +25,9 @@ type Subject struct {
 	// Profile is the name of the profile that was asked for. Its conditions must hold all the same. Empty: the profile
 	// whose conditions hold.
 	Profile string
+	// Disk is the one that the operating system goes to, where the machine's RAID layout is there already. Nil: the
+	// profile's rule chooses.
+	Disk *hw.Disk
 }
 
 // Conditions select machines. All that are given must hold; one on a value that is not known does not hold.

@@ -14,6 +14,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/project-loda/loda/hw"
 	"github.com/project-loda/loda/loda"
 	"github.com/project-loda/loda/loda/strictyaml"
 )
@@ -64,12 +65,17 @@ func (r *Repo) Render(s Subject) (*loda.Profile, error) {
 	return out, nil
 }
 
+// beforeRAID is what templates get for a disk that the machine's RAID layout has yet to make.
+const beforeRAID = "made-by-the-raid-layout"
+
 type rendering struct {
 	repo    *Repo
 	profile *ProfileFile
 	subject *Subject
 	data    map[string]any
 	errs    []strictyaml.Error
+	// noDisk is why no disk could be chosen before the RAID layout is there.
+	noDisk error
 }
 
 func (x *rendering) bad(format string, args ...any) {
@@ -133,15 +139,23 @@ func (x *rendering) harmless(what, text string) {
 
 // disk chooses the one that templates know as .disk.
 func (x *rendering) disk() {
-	p := x.profile
-	if x.subject.Facts == nil {
-		x.bad("its templates use .disk, and the machine's disks are not known yet; want its facts")
-		return
-	}
-	d, err := p.Disk.Choose(x.subject.Facts.Disks)
-	if err != nil {
-		x.bad("its templates use .disk: %v", err)
-		return
+	p, d := x.profile, x.subject.Disk
+	if d == nil {
+		if x.subject.Facts == nil {
+			x.bad("its templates use .disk, and the machine's disks are not known yet; want its facts")
+			return
+		}
+		var err error
+		d, err = p.Disk.Choose(x.subject.Facts.Disks)
+		switch {
+		case err != nil && p.RAID != nil:
+			// The layout makes it. What is rendered now is rendered again when it has; only steps run before.
+			x.noDisk = err
+			d = &hw.Disk{Serial: beforeRAID, WWN: beforeRAID, Path: beforeRAID}
+		case err != nil:
+			x.bad("its templates use .disk: %v", err)
+			return
+		}
 	}
 	values := map[string]any{"serial": printable(d.Serial), "wwn": printable(d.WWN), "path": printable(d.Path),
 		"by_path": "", "bytes": d.Bytes}
@@ -178,6 +192,11 @@ func (x *rendering) render() *loda.Profile {
 			step.Env = map[string]string{}
 		}
 		for _, name := range keys(s.env) {
+			if x.noDisk != nil && needsOf(s.env[name], x.repo.sources).disk {
+				x.bad("step %s: its environment uses .disk, steps run before the RAID layout is made, and until then: %v", step.Name,
+					x.noDisk)
+				continue
+			}
 			step.Env[name] = x.text(s.env[name])
 		}
 		out.Steps = append(out.Steps, step)

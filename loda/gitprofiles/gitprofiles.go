@@ -99,7 +99,7 @@ func (p *Profiles) Resolve(_ context.Context, s loda.Subject) (*loda.Profile, er
 	if err != nil {
 		return nil, err
 	}
-	subject := configrepo.Subject{Site: p.site, Machine: s.Machine, Facts: s.Facts, Profile: s.Profile}
+	subject := configrepo.Subject{Site: p.site, Machine: s.Machine, Facts: s.Facts, Profile: s.Profile, Disk: s.Disk}
 	var profile *loda.Profile
 	switch {
 	case s.Facts != nil:

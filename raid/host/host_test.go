@@ -1,0 +1,159 @@
+package host_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/project-loda/loda/hw"
+	"github.com/project-loda/loda/raid"
+	"github.com/project-loda/loda/raid/drivers"
+	"github.com/project-loda/loda/raid/host"
+	"github.com/project-loda/loda/raid/raidtest"
+)
+
+// This test binary holds the drivers, as lodad and the agent do.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == drivers.Command {
+		os.Exit(drivers.Main(os.Args[2:], os.Stderr))
+	}
+	os.Exit(m.Run())
+}
+
+// emulator builds an emulator of a tool.
+func emulator(t *testing.T, pkg string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), filepath.Base(pkg))
+	out, err := exec.Command("go", "build", "-o", file, "github.com/project-loda/loda/raid/raidtest/"+pkg).CombinedOutput()
+	require.NoError(t, err, string(out))
+	return file
+}
+
+func chassis(t *testing.T, id raid.ControllerID) *raidtest.Chassis {
+	t.Helper()
+	ctl := raidtest.MegaRAID(id, "SV1")
+	ctl.AddDrives(4, hw.SSD, hw.BusATA, 480e9)
+	c, err := raidtest.Create(filepath.Join(t.TempDir(), "chassis.json"), &raidtest.State{Controllers: []*raidtest.Controller{ctl}})
+	require.NoError(t, err)
+	return c
+}
+
+var (
+	megaraid = hw.PCIDevice{Address: "0000:18:00.0", Class: "010400", Vendor: "1000", Device: "005d", SubVendor: "1000", SubDevice: "9361",
+		Slot: "PCIe Slot 3"}
+	smartArray = hw.PCIDevice{Address: "0000:03:00.0", Class: "010400", Vendor: "103c", Device: "323b", SubVendor: "103c", SubDevice: "3355"}
+	sata       = hw.PCIDevice{Address: "0000:00:17.0", Class: "010601", Vendor: "8086", Device: "a102"}
+)
+
+func only(tools map[raid.Tool]string) func(context.Context, raid.Tool) (string, error) {
+	return func(_ context.Context, t raid.Tool) (string, error) {
+		if path, ok := tools[t]; ok {
+			return path, nil
+		}
+		return "", fmt.Errorf("%w: nobody gave %s to this test", host.ErrNoTool, t)
+	}
+}
+
+func TestThePCIIdChoosesTheDriverAndTheDriverRunsInAProcess(t *testing.T) {
+	c := chassis(t, "0000:18:00.0")
+	h, err := host.Open(t.Context(), host.Config{Devices: []hw.PCIDevice{smartArray, megaraid, sata},
+		Tool:    only(map[raid.Tool]string{raid.Storcli: emulator(t, "storcli/storcli64")}),
+		ToolEnv: []string{raidtest.ChassisVariable + "=" + c.Path()}})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, h.Close()) }()
+	inventories, err := h.Read(t.Context())
+	require.NoError(t, err)
+	require.Len(t, inventories, 1)
+	require.Equal(t, raid.ControllerID("0000:18:00.0"), inventories[0].Controller.ID)
+	require.Equal(t, "PCIe Slot 3", inventories[0].Controller.Slot, "the board knows")
+	require.Len(t, inventories[0].Disks, 4)
+	require.Equal(t, []string{"controller 0000:03:00.0 (Smart Array, PCI id 103c:323b): it needs ssacli: the tool is not here: nobody " +
+		"gave ssacli to this test"}, h.Unmanaged(), "and the HBA of the chipset hides nothing")
+
+	layout := &raid.Layout{Controllers: []raid.ControllerLayout{{Controller: raid.ControllerChoice{Slot: "PCIe Slot 3"},
+		Volumes: []raid.Volume{{Name: "os", Level: raid.Level1, Disks: raid.DiskChoice{Count: 2}, Boot: true}}}}}
+	plan, err := raid.NewPlan(inventories, layout)
+	require.NoError(t, err)
+	require.Empty(t, plan.Needs())
+	require.NoError(t, raid.Apply(t.Context(), h.Driver(), plan, raid.Guard{Machine: "SN-1",
+		InUse: func(context.Context) ([]raid.Use, error) { return nil, nil }}, nil))
+	inventories, err = h.Read(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "os", inventories[0].Volumes[0].Name)
+	plan, err = raid.NewPlan(inventories, layout)
+	require.NoError(t, err)
+	require.True(t, plan.Empty())
+}
+
+func TestTheSecondToolDoesWhereTheFirstIsMissing(t *testing.T) {
+	perc := megaraid
+	perc.SubVendor = "1028"
+	c := chassis(t, "0000:18:00.0")
+	h, err := host.Open(t.Context(), host.Config{Devices: []hw.PCIDevice{perc},
+		Tool:    only(map[raid.Tool]string{raid.Storcli: emulator(t, "storcli/storcli64")}),
+		ToolEnv: []string{raidtest.ChassisVariable + "=" + c.Path()}})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, h.Close()) }()
+	inventories, err := h.Read(t.Context())
+	require.NoError(t, err)
+	require.Len(t, inventories, 1)
+	require.Equal(t, "storcli", inventories[0].Controller.Driver)
+}
+
+func TestADriverFromOutsideComesFirstForTheControllersThatItNames(t *testing.T) {
+	self, err := os.Executable()
+	require.NoError(t, err)
+	c := chassis(t, "0000:18:00.0")
+	outside := host.External{Name: "acme", Path: self, Args: []string{drivers.Command, "storcli", "--tool", emulator(t, "storcli/storcli64"),
+		"--env", raidtest.ChassisVariable + "=" + c.Path()}, For: []string{"1000:005D"}}
+	h, err := host.Open(t.Context(), host.Config{Devices: []hw.PCIDevice{megaraid}, Tool: only(nil), External: []host.External{outside}})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, h.Close()) }()
+	inventories, err := h.Read(t.Context())
+	require.NoError(t, err)
+	require.Len(t, inventories, 1)
+	require.Empty(t, h.Unmanaged())
+
+	outside.SHA256 = "00" + fmt.Sprintf("%062d", 0)
+	h, err = host.Open(t.Context(), host.Config{Devices: []hw.PCIDevice{megaraid}, Tool: only(nil), External: []host.External{outside}})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, h.Close()) }()
+	require.Len(t, h.Unmanaged(), 1)
+	require.Contains(t, h.Unmanaged()[0], "driver acme")
+	require.Contains(t, h.Unmanaged()[0], "0000000000")
+	inventories, err = h.Read(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, inventories, "what is not what was named does not run")
+}
+
+func TestAControllerThatItsToolDoesNotFindIsTold(t *testing.T) {
+	c := chassis(t, "0000:5e:00.0") // another
+	h, err := host.Open(t.Context(), host.Config{Devices: []hw.PCIDevice{megaraid},
+		Tool:    only(map[raid.Tool]string{raid.Storcli: emulator(t, "storcli/storcli64")}),
+		ToolEnv: []string{raidtest.ChassisVariable + "=" + c.Path()}})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, h.Close()) }()
+	_, err = h.Read(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []string{"controller 0000:18:00.0 (MegaRAID SAS-3 3108, PCI id 1000:005d): its driver does not find it"},
+		h.Unmanaged())
+}
+
+func TestAToolThatFailsLeavesTheOtherControllersReadable(t *testing.T) {
+	c := chassis(t, "0000:18:00.0")
+	broken := filepath.Join(t.TempDir(), "ssacli")
+	require.NoError(t, os.WriteFile(broken, []byte("#!/bin/sh\necho 'Error: no such luck' >&2\nexit 7\n"), 0o755))
+	h, err := host.Open(t.Context(), host.Config{Devices: []hw.PCIDevice{smartArray, megaraid},
+		Tool:    only(map[raid.Tool]string{raid.Storcli: emulator(t, "storcli/storcli64"), raid.Ssacli: broken}),
+		ToolEnv: []string{raidtest.ChassisVariable + "=" + c.Path()}})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, h.Close()) }()
+	inventories, err := h.Read(t.Context())
+	require.ErrorContains(t, err, "ssacli")
+	require.Len(t, inventories, 1)
+}
