@@ -80,7 +80,7 @@ No hardware at hand? lodad lab up makes a rack of virtual machines.`,
 	g := &globals{}
 	g.bind(root)
 	root.AddCommand(serveCommand(g), configCommand(g), machineCommand(g), statusCommand(g), timelineCommand(g),
-		imageCommand(g), bootosCommand(g), tokenCommand(g), hwCommand(), modelCommand(g), raidCommand(g), labCommand(g))
+		imageCommand(g), bootosCommand(g), tokenCommand(g), hwCommand(), modelCommand(g), raidCommand(g), raidDriver(), labCommand(g))
 	refuseUnknownCommands(root)
 	return root
 }

@@ -19,8 +19,8 @@ import (
 )
 
 func raidCommand(g *globals) *cobra.Command {
-	cmd := &cobra.Command{Use: "raid", Short: "Read what RAID tools print, and try layouts out"}
-	cmd.AddCommand(raidParse(g), raidPlan(g))
+	cmd := &cobra.Command{Use: "raid", Short: "Look at RAID controllers, try layouts out, and make them"}
+	cmd.AddCommand(raidShow(g), raidPlan(g), raidApply(g), raidParse(g))
 	return cmd
 }
 
@@ -163,26 +163,37 @@ func inexact(bytes int64, rounded bool) string {
 }
 
 func raidPlan(g *globals) *cobra.Command {
+	var f raidFlags
 	var layoutFile string
 	cmd := &cobra.Command{
-		Use:   "plan INVENTORY... --layout FILE",
-		Short: "Show what a RAID layout would change on a machine, without the machine",
-		Long: `Show what a RAID layout would change on a machine, without the machine: step by
-step, with the reason, and what is lost. INVENTORY is what "lodad raid parse -o
-json" has printed; the layout is YAML, as under raid in a profile. Nothing is run.
+		Use:   "plan [INVENTORY...] --layout FILE",
+		Short: "Show what a RAID layout would change on this machine, or on one that is not here",
+		Long: `Show what a RAID layout would change, step by step: the reason, what is lost, and,
+on this machine, the exact commands. The layout is YAML, as under raid in a
+profile. Nothing is changed.
+
+INVENTORY is what "lodad raid parse -o json" or "lodad raid show -o json" has printed
+on another machine. Without one, the controllers of this machine are read.
 
 The exit status is 1 if the layout is not possible there; then the message says
 which drives were considered, and why each does not fit.`,
-		Example: `  lodad raid parse perccli captured/ -o json > r740.json
+		Example: `  lodad raid plan --layout layout.yaml
+  lodad raid parse perccli captured/ -o json > r740.json
   lodad raid plan r740.json --layout layout.yaml`,
-		Args: atLeast(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if layoutFile == "" {
 				return usageError{errors.New("lodad raid plan: --layout FILE is needed")}
 			}
 			layout, err := readLayout(layoutFile)
 			if err != nil {
 				return err
+			}
+			if len(args) == 0 {
+				l, err := f.planLive(cmd.Context(), cmd.ErrOrStderr(), layout)
+				if err != nil {
+					return err
+				}
+				return errors.Join(l.show(cmd.OutOrStdout(), g), l.Close())
 			}
 			var inventories []*raid.Inventory
 			for _, name := range args {
@@ -201,12 +212,13 @@ which drives were considered, and why each does not fit.`,
 				return err
 			}
 			if g.output == "json" {
-				return writeJSON(cmd.OutOrStdout(), plan)
+				return writeJSON(cmd.OutOrStdout(), planDocument{Digest: plan.Digest(), Plan: plan})
 			}
-			return showPlan(cmd.OutOrStdout(), plan)
+			return showPlan(cmd.OutOrStdout(), plan, nil)
 		},
 	}
 	cmd.Flags().StringVar(&layoutFile, "layout", "", "the layout, as YAML")
+	f.bind(cmd)
 	return cmd
 }
 
@@ -219,7 +231,8 @@ func readLayout(path string) (*raid.Layout, error) {
 	return layout, strictyaml.Err(strictyaml.Decode(path, text, layout))
 }
 
-func showPlan(w io.Writer, p *raid.Plan) error {
+// showPlan prints a plan, with the commands of each step where they are known.
+func showPlan(w io.Writer, p *raid.Plan, commands [][][]string) error {
 	if p.Empty() {
 		fmt.Fprintln(w, "nothing to do: the machine is as the layout wants it")
 	}
@@ -230,6 +243,15 @@ func showPlan(w io.Writer, p *raid.Plan) error {
 		}
 		for _, n := range s.Needs {
 			fmt.Fprintf(w, "     needs permission: %s\n", n)
+		}
+		if i >= len(commands) {
+			continue
+		}
+		for _, argv := range commands[i] {
+			fmt.Fprintf(w, "     $ %s\n", plain(shellWords(argv)))
+		}
+		if commands[i] == nil {
+			fmt.Fprintln(w, "     its commands are known when the steps before it are done")
 		}
 	}
 	for _, why := range p.Reboot {
@@ -242,4 +264,15 @@ func showPlan(w io.Writer, p *raid.Plan) error {
 		fmt.Fprintf(w, "note: %s\n", plain(note))
 	}
 	return nil
+}
+
+// shellWords is an argument list as one would type it.
+func shellWords(argv []string) string {
+	words := make([]string, len(argv))
+	for i, a := range argv {
+		if words[i] = a; a == "" || strings.ContainsAny(a, " \t\n'\"\\$`*?[]{}()<>|&;#~!") {
+			words[i] = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(words, " ")
 }

@@ -56,7 +56,7 @@ func TestARAIDLayoutIsTriedOutWithoutTheMachine(t *testing.T) {
 	require.Contains(t, out, "destroys volume 0000TEST-B (naa.600508b1001c00000000000000000002), level 6")
 	status, out, _ = lodad(t.Context(), "raid", "plan", inventory, "--layout", layout, "-o", "json")
 	require.Zero(t, status)
-	require.NotEmpty(t, decoded[raid.Plan](t, out).Steps)
+	require.NotEmpty(t, decoded[planDocument](t, out).Steps)
 
 	status, _, errText = lodad(t.Context(), "raid", "plan", inventory, "--layout",
 		layoutFile(t, "controllers:\n- volumes:\n  - {name: huge, level: 6, disks: {count: 20, medium: hdd}}\n"))
@@ -77,6 +77,10 @@ func TestRAIDCommandsSayWhatTheyWant(t *testing.T) {
 		{"raid parse storcli " + smartArray, exitFailed, "storcli: "},
 		{"raid parse ssacli /nowhere", exitFailed, "no such file"},
 		{"raid parse ssacli " + t.TempDir(), exitFailed, "there is no file in"},
+		{"raid show --tool storcli64=x", exitUsage, "want NAME=PATH, NAME is one of arcconf, "},
+		{"raid show --plugin x=y", exitUsage, "want VENDOR:DEVICE=PATH"},
+		{"raid apply", exitUsage, "--layout FILE is needed"},
+		{"raid apply --allow everything --layout " + layoutFile(t, "controllers: [{rest: jbod}]\n"), exitFailed, "allow[0]"},
 		{"raid plan " + smartArray, exitUsage, "--layout FILE is needed"},
 		{"raid plan " + smartArray + " --layout " + layoutFile(t, "controllers: [{rest: jbod}]\n"), exitFailed, "want what `lodad raid parse -o json` prints"},
 		{"raid plan " + smartArray + " --layout " + layoutFile(t, "controlers: []\n"), exitFailed, "unknown key; did you mean controllers?"},
