@@ -14,6 +14,7 @@ import (
 	"github.com/project-loda/loda/loda/agentapi"
 	"github.com/project-loda/loda/loda/image"
 	"github.com/project-loda/loda/loda/trust"
+	"github.com/project-loda/loda/raid"
 )
 
 // Base is how an agent reaches this server: the URLs depend on the address that it came in by.
@@ -295,7 +296,13 @@ func (in *Installer) action(inst *inventory.Installation, plan *Plan, p *Planned
 			return nil, errors.New("the profile has no RAID layout")
 		}
 		a.ConfigureRAID = &agentapi.ConfigureRAID{Installation: inst.ID, Serial: string(inst.Serial), Layout: *plan.Profile.RAID,
-			Approval: plan.RAID.Approved}
+			Approval: plan.RAID.Approved, Tools: map[raid.Tool]agentapi.Download{}}
+		for tool, d := range plan.Profile.Tools {
+			a.ConfigureRAID.Tools[tool] = d.forAgent()
+		}
+		for _, d := range plan.Profile.RAIDDrivers {
+			a.ConfigureRAID.Drivers = append(a.ConfigureRAID.Drivers, agentapi.RAIDDriver{Name: d.Name, Program: d.forAgent(), For: d.For})
+		}
 	case agentapi.ActionInstallImage:
 		secret := trust.NewSecret(inst.ID)
 		plan.FirstBootHash = trust.Hash(secret)

@@ -42,6 +42,8 @@ type Config struct {
 	Images   Images
 	// Artifacts are needed for profiles that boot a distribution's installer.
 	Artifacts Artifacts
+	// Downloads are needed for profiles whose machines are given RAID tools or drivers.
+	Downloads Downloads
 	// Secrets are needed for profiles that name some.
 	Secrets Secrets
 	// CA is the certificate authority that installed systems check the callback against, PEM.
@@ -60,6 +62,7 @@ type Installer struct {
 	profiles  Profiles
 	images    Images
 	artifacts Artifacts
+	downloads Downloads
 	secrets   Secrets
 	ca        []byte
 	deadlines Deadlines
@@ -76,7 +79,7 @@ func NewInstaller(c Config) (*Installer, error) {
 	if err := c.Deadlines.Validate(); err != nil {
 		return nil, fmt.Errorf("loda: deadlines: %w", err)
 	}
-	in := &Installer{store: c.Store, profiles: c.Profiles, images: c.Images, artifacts: c.Artifacts, secrets: c.Secrets,
+	in := &Installer{store: c.Store, profiles: c.Profiles, images: c.Images, artifacts: c.Artifacts, downloads: c.Downloads, secrets: c.Secrets,
 		ca: c.CA, deadlines: c.Deadlines, log: c.Logger, now: c.Now}
 	if in.log == nil {
 		in.log = slog.Default()

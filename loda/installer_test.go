@@ -38,6 +38,8 @@ type bench struct {
 	// profiles other than the fixed ones, and what goes with them.
 	profiles loda.Profiles
 	vault    vault
+	// downloads that agents are given; nil: there are none.
+	downloads loda.Downloads
 }
 
 // Get implements loda.Images.
@@ -71,7 +73,7 @@ func (b *bench) open(store inventory.Store) {
 	authority, err := trust.Open(t.TempDir())
 	require.NoError(t, err)
 	b.Installer, err = loda.NewInstaller(loda.Config{Store: store, Profiles: profiles, Images: b, Artifacts: b.vault,
-		Secrets: b.vault, CA: authority.PEM(),
+		Downloads: b.downloads, Secrets: b.vault, CA: authority.PEM(),
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: func() time.Time { return b.now }})
 	require.NoError(t, err)
 }

@@ -27,6 +27,11 @@ type Profile struct {
 	Model *hw.Model `json:"model,omitempty" yaml:"-"`
 	// RAID is the layout of the machine's RAID controllers. Nil: they stay as they are.
 	RAID *raid.Layout `json:"raid,omitempty" yaml:"-"`
+	// Tools are the makers' RAID tools that the site has for its machines. An agent fetches one when it finds a controller
+	// that needs it.
+	Tools map[raid.Tool]Download `json:"tools,omitempty" yaml:"-"`
+	// RAIDDrivers are drivers from outside. They come before those of bootOS.
+	RAIDDrivers []RAIDDriver `json:"raid_drivers,omitempty" yaml:"-"`
 	// Steps run in bootOS, in order, before the operating system is installed.
 	Steps []Step `json:"steps,omitempty" yaml:"-"`
 	// Installer is the distribution's own installer, instead of Image.
@@ -209,6 +214,16 @@ func (p *Profile) Validate() error {
 		if err := p.RAID.Validate(); err != nil {
 			errs = append(errs, fmt.Errorf("raid: %w", err))
 		}
+	}
+	for _, tool := range slices.Sorted(maps.Keys(p.Tools)) {
+		d := p.Tools[tool]
+		if !slices.Contains(FetchedTools, tool) {
+			errs = append(errs, fmt.Errorf("tools: %q is none of the tools that machines are given", tool))
+		}
+		errs = append(errs, prefixed("tools."+string(tool)+".", d.Validate())...)
+	}
+	for i := range p.RAIDDrivers {
+		errs = append(errs, prefixed(fmt.Sprintf("raid_drivers[%d].", i), p.RAIDDrivers[i].Validate())...)
 	}
 	if err := p.Disk.Validate(); err != nil {
 		errs = append(errs, fmt.Errorf("disk: %w", err))

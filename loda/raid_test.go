@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -410,4 +411,45 @@ func TestAnAgentThatSaysNonsenseOfItsControllersFailsTheInstallation(t *testing.
 		r.finish(r.session, a, agentapi.Result{OK: true, Data: json.RawMessage(said)})
 		r.requireState(inventory.Failed)
 	}
+}
+
+// shelfOfTools gives files by digest.
+type shelfOfTools map[string]string
+
+func (s shelfOfTools) Open(_ context.Context, d loda.Download) (*os.File, error) {
+	path, ok := s[d.SHA256]
+	if !ok {
+		return nil, errors.New("HTTP status 404 Not Found")
+	}
+	return os.Open(path)
+}
+
+func TestAnAgentIsGivenTheFilesOfItsOwnProfileAndNoOthers(t *testing.T) {
+	tool, library, driver, broken := strings.Repeat("a", 64), strings.Repeat("b", 64), strings.Repeat("c", 64), strings.Repeat("d", 64)
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, []byte("text"), 0o600))
+	r := newRack(t, mirror())
+	r.downloads = shelfOfTools{tool: file, library: file, driver: file, strings.Repeat("e", 64): file}
+	r.open(r.store)
+	r.shelf.push("c1", map[string]loda.Profile{"Lab": {Image: "debian-12", RAID: mirror(),
+		Tools: map[raid.Tool]loda.Download{
+			raid.Storcli: {URL: "https://h/storcli64", SHA256: tool, Files: map[string]loda.Download{"lib.so": {Artifact: "lib.so", SHA256: library}}},
+			raid.Ssacli:  {URL: "https://h/ssacli", SHA256: broken}},
+		RAIDDrivers: []loda.RAIDDriver{{Name: "acme", Download: loda.Download{Artifact: "raid-acme", SHA256: driver}, For: []string{"1000:005d"}}}}})
+	r.start()
+	r.finish(r.session, r.next(r.session), agentapi.Result{OK: true, Data: r.facts()})
+	a := r.next(r.session).ConfigureRAID
+	require.Equal(t, agentapi.Download{Name: "storcli64", SHA256: tool, Files: map[string]string{"lib.so": library}}, a.Tools[raid.Storcli])
+	require.Equal(t, []agentapi.RAIDDriver{{Name: "acme", Program: agentapi.Download{Name: "raid-acme", SHA256: driver}, For: []string{"1000:005d"}}},
+		a.Drivers)
+	for _, digest := range []string{tool, library, driver} {
+		f, err := r.OpenDownload(t.Context(), r.session.Installation, digest)
+		require.NoError(t, err)
+		require.NoError(t, f.Close())
+	}
+	require.Contains(t, r.timeline(), "the agent fetches storcli, 4 bytes, sha256 aaaaaaaaaaaa…")
+	_, err := r.OpenDownload(t.Context(), r.session.Installation, strings.Repeat("e", 64))
+	require.ErrorIs(t, err, loda.ErrNoDownload)
+	_, err = r.OpenDownload(t.Context(), r.session.Installation, broken)
+	require.ErrorContains(t, err, "ssacli from https://h/ssacli: HTTP status 404")
 }

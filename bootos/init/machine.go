@@ -15,6 +15,7 @@ import (
 	"github.com/project-loda/loda/bootos/early"
 	"github.com/project-loda/loda/bootos/script"
 	"github.com/project-loda/loda/bootos/storage"
+	"github.com/project-loda/loda/bootos/tool"
 	"github.com/project-loda/loda/hw"
 	"github.com/project-loda/loda/loda/agentapi"
 	"github.com/project-loda/loda/raid"
@@ -26,6 +27,7 @@ type machine struct {
 	console  *early.Console
 	hardware *hardware
 	network  *early.Network
+	client   *agentapi.Client
 	// ranScript: the first script waited for disks to appear. That takes a second, and each step would wait again.
 	ranScript bool
 }
@@ -180,8 +182,23 @@ func (m *machine) ConfigureRAID(ctx context.Context, in agentapi.ConfigureRAID, 
 	if err != nil {
 		return nil, err
 	}
-	h, err := host.Open(ctx, host.Config{Devices: facts.Controllers, Executable: raidProgram, Assemble: true,
-		Logger: slog.New(&lines{report})})
+	fetcher := &tool.Fetcher{Files: m.client, Dir: "/run/loda/tools", Say: report.Log}
+	config := host.Config{Devices: facts.Controllers, Executable: raidProgram, Assemble: true, Logger: slog.New(&lines{report}),
+		Tool: func(ctx context.Context, t raid.Tool) (string, error) {
+			if d, ok := in.Tools[t]; ok {
+				return fetcher.Get(ctx, d)
+			}
+			path, err := host.LookPath(ctx, t)
+			if err != nil {
+				err = fmt.Errorf("%w, and the config repository has no tools/%s.yaml", err, t)
+			}
+			return path, err
+		}}
+	for _, d := range in.Drivers {
+		config.External = append(config.External, host.External{Name: d.Name, SHA256: d.Program.SHA256, For: d.For,
+			Fetch: func(ctx context.Context) (string, error) { return fetcher.Get(ctx, d.Program) }})
+	}
+	h, err := host.Open(ctx, config)
 	if err != nil {
 		return nil, err
 	}

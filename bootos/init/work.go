@@ -87,7 +87,7 @@ func run(ctx context.Context, o options, console *early.Console) error {
 	// wanted.
 	hardware.wait(ctx, hardware.drivers, driversFirst)
 	identity := readIdentity(ctx, console)
-	m := &machine{console: console, hardware: hardware, network: network}
+	m := &machine{console: console, hardware: hardware, network: network, client: client}
 	err = agent.New(agent.Config{Client: client, Token: token, Identity: identity, Machine: m, Console: console,
 		Version: o.Version, Uptime: early.Uptime, Earlier: console.History}).Run(ctx)
 	switch {

@@ -32,6 +32,8 @@ const (
 	PathProgress = "/agent/v1/actions/{id}/progress"
 	PathResult   = "/agent/v1/actions/{id}/result"
 	PathLog      = "/agent/v1/log"
+	// PathFile is a file that the site has for this machine, see [Download].
+	PathFile = "/agent/v1/files/{sha256}"
 	// PathInstalled is called once by the installed system's first boot, with the secret of the seed.
 	PathInstalled = "/agent/v1/installed"
 )
@@ -199,6 +201,27 @@ type ConfigureRAID struct {
 	Layout raid.Layout `json:"layout"`
 	// Approval is of the one plan that may be done. Nil: nothing is done.
 	Approval *raid.Approval `json:"approval,omitempty"`
+	// Tools are the makers' tools that the site has, for the agent to fetch when a controller needs one.
+	Tools map[raid.Tool]Download `json:"tools,omitempty"`
+	// Drivers are those from outside.
+	Drivers []RAIDDriver `json:"drivers,omitempty"`
+}
+
+// Download is a program that the agent can fetch with [Client.File].
+type Download struct {
+	// Name of the file on the machine.
+	Name   string `json:"name"`
+	SHA256 string `json:"sha256"`
+	// Files are wanted beside it: digests by name.
+	Files map[string]string `json:"files,omitempty"`
+}
+
+// RAIDDriver is a RAID driver from outside.
+type RAIDDriver struct {
+	Name    string   `json:"name"`
+	Program Download `json:"program"`
+	// For are PCI ids of controllers: vendor:device, or vendor:device:subvendor:subdevice.
+	For []string `json:"for"`
 }
 
 // ConfigureRAIDResult is the Data of an [ActionConfigureRAID].

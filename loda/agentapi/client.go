@@ -2,9 +2,12 @@ package agentapi
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,6 +28,7 @@ import (
 //	POST PathProgress  Progress        → 204
 //	POST PathResult    Result          → 204, also for a result that is known already
 //	POST PathLog       []LogLine       → 204
+//	GET  PathFile                      → 200 with the file; 404: not for this machine; 503: it is being fetched, ask again
 //
 // All but the first carry the session's secret in the Authorization header. 401 says that the session is over: the
 // machine has to netboot again. 404, 409 or 410 to progress or result say that this action is not wanted any more (the
@@ -211,6 +215,62 @@ func (c *Client) Result(ctx context.Context, action string, r Result) error {
 func (c *Client) Log(ctx context.Context, lines []LogLine) error {
 	return c.call(ctx, http.MethodPost, PathLog, lines, nil, c.cfg.Timeout)
 }
+
+// File fetches a file that the site has for this machine, and checks its digest. What was written to w before an error is
+// worthless. It may be called again; a [StatusError] says whether that helps.
+func (c *Client) File(ctx context.Context, digest string, w io.Writer) error {
+	// The server answers within a minute, or says that it needs longer; then bytes come.
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	alive := time.AfterFunc(fileSilence, func() { cancel(fmt.Errorf("nothing came for %s", fileSilence)) })
+	defer alive.Stop()
+	c.mu.Lock()
+	server, secret := c.current, c.secret
+	c.mu.Unlock()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.bases[server]+strings.Replace(PathFile, "{sha256}", url.PathEscape(digest), 1), nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+secret)
+	resp, err := c.http.Do(req)
+	if err != nil {
+		c.turn(server)
+		return cmp.Or(context.Cause(ctx), err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		data, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10)) // the status says enough
+		e := statusError(resp, data)
+		if e.Status == http.StatusUnauthorized {
+			return fmt.Errorf("%w: %s", ErrSessionLost, e.Error())
+		}
+		return e
+	}
+	h := sha256.New()
+	buf := make([]byte, 128<<10)
+	for {
+		n, err := resp.Body.Read(buf)
+		alive.Reset(fileSilence)
+		h.Write(buf[:n])
+		if _, werr := w.Write(buf[:n]); werr != nil {
+			return werr
+		}
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			c.turn(server)
+			return cmp.Or(context.Cause(ctx), err)
+		}
+	}
+	if got := hex.EncodeToString(h.Sum(nil)); got != digest {
+		return fmt.Errorf("the file has sha256 %s, and %s is wanted", got, digest)
+	}
+	return nil
+}
+
+// fileSilence is how long a transfer may stand still.
+const fileSilence = 90 * time.Second
 
 func actionPath(path, id string) string { return strings.Replace(path, "{id}", url.PathEscape(id), 1) }
 

@@ -30,6 +30,7 @@ func (s *server) agentRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("POST "+agentapi.PathProgress, s.session(s.progress))
 	mux.HandleFunc("POST "+agentapi.PathResult, s.session(s.result))
 	mux.HandleFunc("POST "+agentapi.PathLog, s.session(s.logLines))
+	mux.HandleFunc("GET "+agentapi.PathFile, s.session(s.file))
 	mux.HandleFunc("POST "+agentapi.PathInstalled, s.installed)
 }
 
@@ -114,6 +115,34 @@ func (s *server) logLines(w http.ResponseWriter, c agentCall) {
 		return
 	}
 	s.done(w, c.Request, func(ctx context.Context) error { return s.Installer.Log(ctx, c.installation, lines) })
+}
+
+// fetchTime is how long an agent waits for a file that the site is fetching. Then it asks again.
+const fetchTime = 40 * time.Second
+
+func (s *server) file(w http.ResponseWriter, c agentCall) {
+	ctx, cancel := context.WithTimeout(c.Context(), fetchTime)
+	defer cancel()
+	f, err := s.Installer.OpenDownload(ctx, c.installation, c.PathValue("sha256"))
+	switch {
+	case errors.Is(err, loda.ErrNoDownload):
+		writeProblem(w, http.StatusNotFound, err.Error())
+		return
+	case errors.Is(err, loda.ErrRefused), errors.Is(err, inventory.ErrNotFound):
+		s.agentError(w, c.Request, err)
+		return
+	case errors.Is(err, context.DeadlineExceeded):
+		w.Header().Set("Retry-After", "2")
+		writeProblem(w, http.StatusServiceUnavailable, "the site is still fetching it: "+err.Error())
+		return
+	case err != nil:
+		s.Logger.Error("a file for a machine cannot be had", "installation", c.installation, "error", err)
+		writeProblem(w, http.StatusBadGateway, err.Error())
+		return
+	}
+	defer f.Close()
+	w.Header().Set("Content-Type", "application/octet-stream")
+	http.ServeContent(w, c.Request, "", time.Time{}, f)
 }
 
 func (s *server) installed(w http.ResponseWriter, r *http.Request) {

@@ -252,6 +252,7 @@ func TestAgentCallsNeedASession(t *testing.T) {
 			require.Equal(t, http.StatusUnauthorized, d.call("POST", path, token, strings.NewReader("{}")).StatusCode, path)
 		}
 	}
+	require.Equal(t, http.StatusUnauthorized, d.call("GET", strings.ReplaceAll(agentapi.PathFile, "{sha256}", "00"), "", nil).StatusCode)
 	require.Equal(t, http.StatusUnauthorized, d.call("POST", agentapi.PathInstalled, "", strings.NewReader(`{"secret":"x.y"}`)).StatusCode)
 	require.Contains(t, d.log.String(), "agent call refused")
 }

@@ -198,9 +198,9 @@ func TestTheReadmeShowsWhatIsRead(t *testing.T) {
 	text, err := os.ReadFile(exampleRepo + "/README.md")
 	require.NoError(t, err)
 	blocks := regexp.MustCompile("(?ms)^```yml\n(.*?)^```$").FindAllStringSubmatch(string(text), -1)
-	require.Len(t, blocks, 6)
-	for i, into := range []any{new(profileYAML), new(profileYAML), new(profileYAML), new(osYAML), new(osYAML),
-		new(map[string]*Variable)} {
+	require.Len(t, blocks, 8)
+	for i, into := range []any{new(profileYAML), new(profileYAML), new(profileYAML), new(toolYAML), new(profileYAML), new(osYAML),
+		new(osYAML), new(map[string]*Variable)} {
 		require.Empty(t, strictyaml.Decode("README.md", []byte(blocks[i][1]), into))
 	}
 	for _, kind := range slices.Concat(variableTypes, installers, keys(folders)) {

@@ -24,6 +24,9 @@ func (p *ProfileFile) outline(revision string) *loda.Profile {
 	y, o := &p.yaml, &p.os.yaml
 	out := &loda.Profile{Name: p.Name, Revision: revision, Model: p.Model, RAID: p.RAID, Disk: p.Disk, Boot: y.Boot,
 		SSHKeys: slices.Clone(y.SSHKeys), KernelArgs: slices.Clone(y.KernelArgs)}
+	if p.RAID != nil {
+		out.Tools, out.RAIDDrivers = maps.Clone(p.tools), slices.Clone(y.RAIDDrivers)
+	}
 	if o.Kind == "image" {
 		out.Image, out.ImageSHA256 = o.Image, o.SHA256
 		return out

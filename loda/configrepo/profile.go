@@ -42,6 +42,8 @@ type ProfileFile struct {
 	userData *source
 	os       *osFile
 	needs    needs
+	// tools are those of the repository.
+	tools map[raid.Tool]loda.Download
 }
 
 // Late lists the secrets that the profile's texts use, and the values of the boot to come, sorted.
@@ -60,18 +62,19 @@ type step struct {
 }
 
 type profileYAML struct {
-	Description string         `yaml:"description"`
-	Match       *Match         `yaml:"match"`
-	Model       *modelRef      `yaml:"model"`
-	RAID        *raid.Layout   `yaml:"raid"`
-	Steps       []stepYAML     `yaml:"steps"`
-	OS          string         `yaml:"os"`
-	Disk        hw.DiskRule    `yaml:"disk"`
-	Boot        string         `yaml:"boot"`
-	SSHKeys     []string       `yaml:"ssh_keys"`
-	UserData    string         `yaml:"user_data"`
-	KernelArgs  []string       `yaml:"kernel_args"`
-	Vars        map[string]any `yaml:"vars"`
+	Description string            `yaml:"description"`
+	Match       *Match            `yaml:"match"`
+	Model       *modelRef         `yaml:"model"`
+	RAID        *raid.Layout      `yaml:"raid"`
+	RAIDDrivers []loda.RAIDDriver `yaml:"raid_drivers"`
+	Steps       []stepYAML        `yaml:"steps"`
+	OS          string            `yaml:"os"`
+	Disk        hw.DiskRule       `yaml:"disk"`
+	Boot        string            `yaml:"boot"`
+	SSHKeys     []string          `yaml:"ssh_keys"`
+	UserData    string            `yaml:"user_data"`
+	KernelArgs  []string          `yaml:"kernel_args"`
+	Vars        map[string]any    `yaml:"vars"`
 }
 
 type stepYAML struct {
@@ -157,6 +160,16 @@ func (r *loader) profile(p *ProfileFile) {
 		}
 	}
 	r.settings(p)
+	if len(y.RAIDDrivers) > 0 && y.RAID == nil {
+		r.errs = append(r.errs, doc.KeyErrorf("raid_drivers", "there is no raid: beside it, so no driver is ever started"))
+	}
+	drivers := map[string]bool{}
+	for i, d := range y.RAIDDrivers {
+		if drivers[d.Name] && d.Name != "" {
+			bad(fmt.Sprintf("raid_drivers[%d].name", i), "a driver before it has the name %s too; give it another one", d.Name)
+		}
+		drivers[d.Name] = true
+	}
 	names := map[string]bool{}
 	for i := range y.Steps {
 		s := r.step(p, i)

@@ -67,6 +67,7 @@ type loader struct {
 	sites     map[string]*siteFile
 	systems   map[string]*osFile
 	models    map[string]*hw.Model
+	tools     map[string]*toolFile
 	profiles  map[string]*ProfileFile
 	sources   map[string]*source
 	templates []string // names of all template files, also of those that cannot be parsed
@@ -81,7 +82,7 @@ type loader struct {
 func Load(fsys fs.FS) (*Repo, []strictyaml.Error) {
 	r := &loader{tree: readTree(fsys), variables: map[string]*Variable{}, sites: map[string]*siteFile{},
 		systems: map[string]*osFile{},
-		models:  map[string]*hw.Model{}, profiles: map[string]*ProfileFile{}, sources: map[string]*source{},
+		models:  map[string]*hw.Model{}, tools: map[string]*toolFile{}, profiles: map[string]*ProfileFile{}, sources: map[string]*source{},
 		used: map[string]bool{}}
 	r.errs = r.tree.errs
 	r.parse()
@@ -93,9 +94,11 @@ func Load(fsys fs.FS) (*Repo, []strictyaml.Error) {
 	for _, name := range slices.Sorted(maps.Keys(r.systems)) {
 		r.system(r.systems[name])
 	}
+	tools := r.checkTools()
 	sorted := make([]*ProfileFile, 0, len(r.profiles))
 	for _, name := range slices.Sorted(maps.Keys(r.profiles)) {
 		r.profile(r.profiles[name])
+		r.profiles[name].tools = tools
 		sorted = append(sorted, r.profiles[name])
 	}
 	if len(sorted) == 0 && len(r.errs) == 0 {
@@ -199,6 +202,13 @@ func (r *loader) parse() {
 			defer mu.Unlock()
 			r.errs = append(r.errs, errs...)
 			r.models[file] = m
+		case "tools":
+			t := &toolFile{doc: doc}
+			errs := doc.Decode(&t.yaml)
+			mu.Lock()
+			defer mu.Unlock()
+			r.errs = append(r.errs, errs...)
+			r.tools[name] = t
 		case "profiles":
 			p := &ProfileFile{Name: name, File: file, doc: doc}
 			errs := doc.Decode(&p.yaml)

@@ -29,7 +29,7 @@ var folders = map[string]struct {
 	flat   bool
 }{
 	"profiles": {".yaml", true}, "os": {".yaml", true}, "vars": {".yaml", true}, "sites": {".yaml", true},
-	"models": {".yaml", false}, "templates": {".tmpl", false}, "scripts": {"", false},
+	"tools": {".yaml", true}, "models": {".yaml", false}, "templates": {".tmpl", false}, "scripts": {"", false},
 }
 
 // ignored are names that belong to people and their tools.

@@ -27,6 +27,7 @@ import (
 	"github.com/project-loda/loda/inventory"
 	"github.com/project-loda/loda/loda"
 	"github.com/project-loda/loda/loda/apiserver"
+	"github.com/project-loda/loda/loda/depot"
 	"github.com/project-loda/loda/loda/gitprofiles"
 	"github.com/project-loda/loda/loda/image"
 	"github.com/project-loda/loda/loda/trust"
@@ -89,14 +90,17 @@ func (l Layout) BootOS() string { return filepath.Join(l.Artifacts(), "bootos") 
 // Repository is the copy of the git repository of profiles.
 func (l Layout) Repository() string { return filepath.Join(string(l), "repository") }
 
+// Downloads is where RAID tools and drivers are kept that machines are given, by their digest.
+func (l Layout) Downloads() string { return filepath.Join(string(l), "downloads") }
+
 // Make makes the directories that are missing.
 func (l Layout) Make() error {
-	for _, dir := range []string{string(l), l.CA(), l.Artifacts(), l.Images(), l.BootOS(), l.Repository()} {
+	for _, dir := range []string{string(l), l.CA(), l.Artifacts(), l.Images(), l.BootOS(), l.Repository(), l.Downloads()} {
 		mode := fs.FileMode(0o755)
 		switch dir {
 		case string(l), l.CA():
 			mode = 0o750
-		case l.Repository():
+		case l.Repository(), l.Downloads():
 			mode = 0o700
 		}
 		if err := os.MkdirAll(dir, mode); err != nil {
@@ -154,8 +158,12 @@ func New(c Config) (*Site, error) {
 	if s.images, err = image.Open(c.Dir.Images()); err != nil {
 		return nil, err
 	}
+	downloads, err := depot.Open(depot.Config{Dir: c.Dir.Downloads(), Artifacts: c.Dir.Artifacts()})
+	if err != nil {
+		return nil, err
+	}
 	s.installer, err = loda.NewInstaller(loda.Config{Store: c.Store, Profiles: c.Profiles, Images: s.images,
-		Artifacts: &artifacts{dir: c.Dir}, Secrets: c.Secrets, CA: s.authority.PEM(), Deadlines: c.Deadlines, Logger: c.Logger})
+		Artifacts: &artifacts{dir: c.Dir}, Downloads: downloads, Secrets: c.Secrets, CA: s.authority.PEM(), Deadlines: c.Deadlines, Logger: c.Logger})
 	if err != nil {
 		return nil, err
 	}

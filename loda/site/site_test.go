@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -35,6 +36,7 @@ import (
 	"github.com/project-loda/loda/loda/image"
 	"github.com/project-loda/loda/loda/site"
 	"github.com/project-loda/loda/loda/trust"
+	"github.com/project-loda/loda/raid"
 )
 
 const (
@@ -374,6 +376,36 @@ func TestReplayedTokenIsRefusedWithAnAlarm(t *testing.T) {
 	r.timeline(inventory.KindAlarm, "boot token from 127.0.0.1 refused", "used before")
 	require.Contains(t, r.log.String(), "boot token refused")
 	next(t, agent, agentapi.ActionDetect) // the machine itself goes on
+}
+
+func TestAnAgentGetsTheToolsOfItsProfileFromTheSite(t *testing.T) {
+	sum := func(text string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(text))) }
+	dir := furnish(t)
+	require.NoError(t, os.WriteFile(filepath.Join(dir.Artifacts(), "storcli64"), []byte("tool"), 0o644))
+	config := configure(t, dir, memory.New())
+	profiles, err := loda.NewStaticProfiles(map[string]loda.Profile{"debian": {Image: "debian-12", Tools: map[raid.Tool]loda.Download{
+		raid.Storcli: {Artifact: "storcli64", SHA256: sum("tool")}, raid.Ssacli: {Artifact: "storcli64", SHA256: sum("another")},
+		raid.Arcconf: {URL: "http://127.0.0.1:1/arcconf", SHA256: sum("away")}}}})
+	require.NoError(t, err)
+	config.Profiles = profiles
+	r := start(t, config)
+	r.load("serial,profile\nSN-0001,debian\n")
+	agent := r.agent(r.Authority().Pool())
+	var got bytes.Buffer
+	require.ErrorIs(t, agent.File(t.Context(), sum("tool"), &got), agentapi.ErrSessionLost, "it has none yet")
+	exchange(t, agent, r.netboot(serial, mac))
+	got.Reset()
+	require.NoError(t, agent.File(t.Context(), sum("tool"), &got))
+	require.Equal(t, "tool", got.String())
+	r.timeline(inventory.KindAction, "the agent fetches storcli, 4 bytes")
+	for digest, says := range map[string]string{
+		sum("nobody's"): "names no such file: not for this machine (HTTP status 404)",
+		sum("another"):  "ssacli from storcli64: its sha256 is " + sum("tool"),
+		sum("away"):     "arcconf from http://127.0.0.1:1/arcconf: ",
+	} {
+		require.ErrorContains(t, agent.File(t.Context(), digest, io.Discard), says)
+	}
+	next(t, agent, agentapi.ActionDetect)
 }
 
 func TestNothingOutsideOfTheArtifactsIsServed(t *testing.T) {

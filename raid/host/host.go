@@ -53,6 +53,8 @@ type Config struct {
 type External struct {
 	Name string
 	Path string
+	// Fetch returns the path instead, when the machine has a controller that the driver is for.
+	Fetch func(context.Context) (string, error)
 	// SHA256 of the executable, hexadecimal. It is checked before anything of it runs. Empty: whatever is there is run.
 	SHA256 string
 	Args   []string
@@ -199,7 +201,14 @@ func (h *Host) start(ctx context.Context, n *need) (*plugin.Process, error) {
 		logger = slog.New(slog.DiscardHandler)
 	}
 	if e := n.external; e != nil {
-		return plugin.Start(ctx, plugin.Config{Path: e.Path, Args: e.Args, SHA256: e.SHA256, Logger: logger.With("driver", e.Name)})
+		path := e.Path
+		if e.Fetch != nil {
+			var err error
+			if path, err = e.Fetch(ctx); err != nil {
+				return nil, err
+			}
+		}
+		return plugin.Start(ctx, plugin.Config{Path: path, Args: e.Args, SHA256: e.SHA256, Logger: logger.With("driver", e.Name)})
 	}
 	if n.tool == raid.Mdadm {
 		if _, err := os.Stat("/proc/mdstat"); err != nil {

@@ -119,6 +119,12 @@ func TestADriverFromOutsideComesFirstForTheControllersThatItNames(t *testing.T) 
 	require.Len(t, inventories, 1)
 	require.Empty(t, h.Unmanaged())
 
+	asked := 0
+	outside.Path, outside.Fetch = "", func(context.Context) (string, error) { asked++; return self, nil }
+	h, err = host.Open(t.Context(), host.Config{Devices: []hw.PCIDevice{sata}, Tool: only(nil), External: []host.External{outside}})
+	require.NoError(t, err)
+	require.NoError(t, h.Close())
+	require.Zero(t, asked, "a machine without such a controller fetches nothing")
 	outside.SHA256 = "00" + fmt.Sprintf("%062d", 0)
 	h, err = host.Open(t.Context(), host.Config{Devices: []hw.PCIDevice{megaraid}, Tool: only(nil), External: []host.External{outside}})
 	require.NoError(t, err)
