@@ -43,4 +43,11 @@
 //
 // Whatever interrupts it, the way on is the same: read, plan again, apply that. A layout is reached when [Plan.Empty].
 // Nothing that loses data is done without an [Approval] that names the machine, the plan and what it may do.
+//
+// # Below this package
+//
+// Drivers are in storcli (perccli, storcli2 and perccli2 too), megacli, ssacli, arcconf, mvcli, sasircu, mdadm and nvmens;
+// drivers has all of them by name. Package host starts those that a machine needs, each in a process of its own, by
+// package plugin; command runs their tools. raidtest is the laboratory: a controller in a file, emulators of the tools,
+// and the suite that every driver must stand.
 package raid
