@@ -134,7 +134,7 @@ func findLibrary(dirs []string, name string) ([]byte, error) {
 func libraries(content []byte) ([]string, error) {
 	f, err := elf.NewFile(bytes.NewReader(content))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("is no program for Linux: %w", err)
 	}
 	if f.Machine != elf.EM_X86_64 {
 		return nil, fmt.Errorf("is for %s, and the image for x86-64", f.Machine)
