@@ -50,6 +50,9 @@ type Options struct {
 	// taken; of several, the first. nil means [DefaultFirmwarePackage] if the kernel is downloaded too.
 	Firmware []string
 
+	// Tools are programs that come from Debian's packages with their libraries: mdadm and wipefs. nil means
+	// [DefaultTools] if the kernel is downloaded too; an empty list is an image without software RAID.
+	Tools []string
 	// Files are added to the image: path in the image to a file or directory of this host.
 	Files map[string]string
 	// Plugins are programs for /usr/lib/loda/plugins.
@@ -113,7 +116,9 @@ type Manifest struct {
 	// Firmware are the included firmware files, MissingFirmware those that included modules name and nobody gave.
 	Firmware        []string `json:"firmware,omitempty"`
 	MissingFirmware []string `json:"missing_firmware,omitempty"`
-	EmergencyShell  bool     `json:"emergency_shell"`
+	// Tools are names and versions of the packages that programs and libraries were taken from.
+	Tools          []string `json:"tools,omitempty"`
+	EmergencyShell bool     `json:"emergency_shell"`
 	// CA is the digest of the certificate that is trusted.
 	CA string `json:"ca"`
 }

@@ -108,6 +108,13 @@ func (b *build) run(ctx context.Context) (*Result, error) {
 	if err := b.add(b.modulesLayer()); err != nil {
 		return nil, err
 	}
+	if tools, err := b.toolsLayer(ctx); err != nil {
+		return nil, err
+	} else if tools != nil {
+		if err := b.add(tools, nil); err != nil {
+			return nil, err
+		}
+	}
 	if err := b.add(b.siteLayer()); err != nil {
 		return nil, err
 	}

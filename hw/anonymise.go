@@ -136,7 +136,7 @@ func (a *anonymiser) file(name string, content []byte, addresses bool) []span {
 			return whole(a.wwid(trimmed))
 		case base == "sas_address", base == "port_name", base == "node_name":
 			return whole(a.wwn(trimmed))
-		case base == "product_uuid", base == "guid":
+		case base == "product_uuid", base == "guid", base == "uuid" && strings.HasSuffix(path.Dir(name), "/md"):
 			return whole(a.uuid(trimmed))
 		case base == "vpd_pg83":
 			return a.deviceIdentification(content)

@@ -34,26 +34,30 @@ type DiskKind string
 const (
 	// PhysicalDisk is a disk, real or emulated.
 	PhysicalDisk DiskKind = "disk"
-	// RAIDVolume is a logical drive of a RAID controller. Its serial number and WWN are the volume's.
+	// RAIDVolume is a logical drive of a RAID controller, whose serial number and WWN are the volume's, or a running array
+	// of the kernel's RAID (md), whose WWN is the array's UUID.
 	RAIDVolume DiskKind = "raid-volume"
 )
 
 // Disk is something that an operating system can be put on.
 type Disk struct {
 	// Name is the kernel's, such as sda, for people: it may be another one after the next boot.
-	Name   string   `json:"name"`
-	Kind   DiskKind `json:"kind"`
-	Bus    Bus      `json:"bus,omitempty"`
-	Medium Medium   `json:"medium"`
-	Vendor string   `json:"vendor,omitempty"`
-	Model  string   `json:"model,omitempty"`
+	Name string   `json:"name"`
+	Kind DiskKind `json:"kind"`
+	// Bus is empty for an array of the kernel's RAID: its members may be on several.
+	Bus    Bus    `json:"bus,omitempty"`
+	Medium Medium `json:"medium"`
+	Vendor string `json:"vendor,omitempty"`
+	Model  string `json:"model,omitempty"`
 	// Firmware revision.
 	Firmware string `json:"firmware,omitempty"`
 	Serial   string `json:"serial,omitempty"`
-	// WWN is the kernel's name for the world-wide identifier: naa.…, eui.… or uuid.…, lower case.
+	// WWN is the kernel's name for the world-wide identifier: naa.…, eui.… or uuid.…, lower case. That of an array of the
+	// kernel's RAID is uuid. and the 32 hexadecimal digits that mdadm shows in four groups.
 	WWN string `json:"wwn,omitempty"`
 	// Path is the persistent path by bus topology, as udev's ID_PATH and /dev/disk/by-path spell it:
-	// pci-0000:00:04.0, pci-0000:00:1f.2-ata-1.0, pci-0000:3b:00.0-nvme-1.
+	// pci-0000:00:04.0, pci-0000:00:1f.2-ata-1.0, pci-0000:3b:00.0-nvme-1. An array of the kernel's RAID is on no bus, and
+	// has the name that udev gives it below /dev/disk/by-id: md-uuid-5daa311c:a110a222:a525aec7:91e2358c.
 	Path string `json:"path,omitempty"`
 	// Bytes is 0 for a drive without a medium in it.
 	Bytes int64 `json:"bytes,omitempty"`
@@ -63,6 +67,9 @@ type Disk struct {
 	// Removable media, and media that cannot be written.
 	Removable *bool `json:"removable,omitempty"`
 	ReadOnly  *bool `json:"read_only,omitempty"`
+	// MemberOf is the kernel's name of the array of the kernel's RAID that holds the disk, or a partition of it, such as
+	// md127; several are separated by commas. Such a disk is never written to.
+	MemberOf string `json:"member_of,omitempty"`
 	// Health is what the disk says of itself; nil for one that was not asked (a RAID volume, a captured tree).
 	Health  *DiskHealth `json:"health,omitempty"`
 	Unknown []Unknown   `json:"unknown,omitempty"`

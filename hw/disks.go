@@ -15,9 +15,9 @@ import (
 	"syscall"
 )
 
-// notDisks are block devices that never hold an operating system of this machine: made by software, read-only by
-// nature, or parts of another device.
-var notDisks = regexp.MustCompile(`^(loop|ram|zram|md|dm-|sr|scd|fd|nbd|drbd|rbd|zd|mtdblock|pmem|bcache|ublkb)\d|` +
+// notDisks are block devices that never hold an operating system of this machine: made by software other than the
+// kernel's RAID, read-only by nature, or parts of another device.
+var notDisks = regexp.MustCompile(`^(loop|ram|zram|dm-|sr|scd|fd|nbd|drbd|rbd|zd|mtdblock|pmem|bcache|ublkb)\d|` +
 	`^mmcblk\d+(boot|rpmb|gp)`)
 
 var nvmeHiddenPath = regexp.MustCompile(`^nvme\d+c\d+n\d+$`)
@@ -31,8 +31,13 @@ func (t *tree) disks() ([]Disk, unknowns) {
 		missing.addErr("disks", err)
 		return disks, missing
 	}
+	var arrays []string
 	for _, name := range names {
 		dir := t.real("sys/block/" + name)
+		if arrayName.MatchString(name) {
+			arrays = append(arrays, name)
+			continue
+		}
 		if notDisks.MatchString(name) || nvmeHiddenPath.MatchString(name) ||
 			strings.HasPrefix(dir, "sys/devices/virtual/") && !strings.Contains(dir, "/nvme-subsystem/") {
 			continue
@@ -45,12 +50,20 @@ func (t *tree) disks() ([]Disk, unknowns) {
 		}
 		disks = append(disks, t.disk(name, dir))
 	}
-	slices.SortFunc(disks, func(a, b Disk) int {
+	ordered := func(a, b Disk) int {
 		if c := byPath(a.Path, b.Path); c != 0 {
 			return c
 		}
 		return natural(a.Name, b.Name)
-	})
+	}
+	slices.SortFunc(disks, ordered)
+	first := len(disks)
+	for _, name := range arrays {
+		if d := t.array(name, disks); d != nil {
+			disks = append(disks, *d)
+		}
+	}
+	slices.SortFunc(disks[first:], ordered)
 	return disks, missing
 }
 

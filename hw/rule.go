@@ -14,8 +14,8 @@ import (
 // DiskRule says which disk an operating system is put on. All conditions that are set must hold. A disk whose value is
 // unknown does not meet a condition on it.
 //
-// Whatever the rule says, a disk that is read-only or has no known size never fits; a removable one fits only with
-// Removable, one on USB only with `bus: usb`.
+// Whatever the rule says, a disk that is read-only, has no known size or belongs to an array of the kernel's RAID never
+// fits, while the array itself may; a removable one fits only with Removable, one on USB only with `bus: usb`.
 type DiskRule struct {
 	// MinSize and MaxSize bound the size, both inclusive. 0 sets no bound.
 	MinSize Size `json:"min_size,omitempty" yaml:"min_size,omitempty"`
@@ -213,6 +213,9 @@ func (r DiskRule) against(d *Disk) []string {
 		if r.MaxSize > 0 && d.Bytes > int64(r.MaxSize) {
 			no("size %s (%d bytes) is above max_size %s", humanBytes(d.Bytes), d.Bytes, r.MaxSize)
 		}
+	}
+	if d.MemberOf != "" {
+		no("it belongs to the array %s", d.MemberOf)
 	}
 	switch {
 	case d.ReadOnly == nil:

@@ -78,7 +78,7 @@ func (f *Facts) WriteText(w io.Writer) error {
 		if d.Kind == RAIDVolume {
 			kind = "RAID volume"
 		}
-		if d.Medium == MediumUnknown || d.Medium == NVMe {
+		if d.Medium == MediumUnknown || d.Medium == NVMe && d.Bus == BusNVMe {
 			medium = ""
 		}
 		if d.Removable != nil && *d.Removable {
@@ -95,7 +95,7 @@ func (f *Facts) WriteText(w io.Writer) error {
 		}
 		line("Disk", "%-8s %s", d.Name, joined(", ", joined(" ", size, string(d.Bus), medium, kind),
 			joined(" ", d.Vendor, d.Model), label("firmware", d.Firmware), label("serial", d.Serial), d.WWN,
-			d.Path, flag, d.Health.text()))
+			d.Path, label("member of", d.MemberOf), flag, d.Health.text()))
 	}
 	if len(f.NICs) == 0 {
 		line("NIC", "%s", f.noneOr("nics"))

@@ -16,6 +16,7 @@ func bootosCommand(g *globals) *cobra.Command {
 	cmd := &cobra.Command{Use: "bootos", Short: "Build the RAM disk that machines netboot"}
 	var o bootos.Options
 	var drivers, files []string
+	var noTools bool
 	build := &cobra.Command{
 		Use:   "build",
 		Short: "Build kernel and initramfs, with this site's certificate authority in it",
@@ -51,6 +52,9 @@ compiler.`,
 			if len(drivers) > 0 {
 				o.Drivers = append(bootos.DefaultDrivers(), drivers...)
 			}
+			if noTools {
+				o.Tools = []string{}
+			}
 			o.Files = map[string]string{}
 			for _, f := range files {
 				target, source, ok := strings.Cut(f, "=")
@@ -82,6 +86,7 @@ compiler.`,
 	f.StringArrayVar(&drivers, "driver", nil, "further kernel module by name; may be repeated")
 	f.StringArrayVar(&o.ModuleFiles, "module-file", nil, "further kernel module as a file; may be repeated")
 	f.StringArrayVar(&o.Firmware, "firmware", nil, "directory like /lib/firmware; may be repeated")
+	f.BoolVar(&noTools, "no-tools", false, "leave out mdadm and wipefs, and software RAID with them")
 	f.StringArrayVar(&files, "file", nil, "PATH-IN-IMAGE=FILE, a file or directory to add; may be repeated")
 	f.StringArrayVar(&o.Plugins, "plugin", nil, "RAID plugin to add; may be repeated")
 	f.BoolVar(&o.EmergencyShell, "emergency-shell", false, "give whoever stands at the console a root shell when the agent cannot go on")

@@ -179,7 +179,8 @@ type PhysicalDisk struct {
 // VirtualDisk is a logical drive.
 type VirtualDisk struct {
 	ID VolumeID `json:"id"`
-	// WWN is what the operating system finds it by (naa.…). It is the one name that no other volume ever has.
+	// WWN is what the operating system finds it by, in the form of hw.Disk (naa.…, uuid.…). It is the one name that no
+	// other volume ever has.
 	WWN  string `json:"wwn,omitempty"`
 	Name string `json:"name,omitempty"`
 	// Group is the tool's name of the set of drives that the volume is on, maybe with others beside it: drive group 0,

@@ -470,7 +470,7 @@ func (p *planner) discardCache() {
 // plainWWN is a WWN without what tools put around it.
 func plainWWN(wwn string) string {
 	wwn = strings.ToLower(strings.TrimSpace(wwn))
-	for _, prefix := range []string{"naa.", "eui.", "wwn-", "0x"} {
+	for _, prefix := range []string{"naa.", "eui.", "uuid.", "wwn-", "0x"} {
 		wwn = strings.TrimPrefix(wwn, prefix)
 	}
 	return wwn

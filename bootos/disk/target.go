@@ -169,7 +169,9 @@ func inUse(major, minor uint32, allowLoop bool) string {
 	case has("dm"):
 		return "it is a device-mapper device"
 	case has("md"):
-		return "it is an md array"
+		if reason := arrayUnfit(dir); reason != "" {
+			return reason
+		}
 	case major == loopMajor && !allowLoop:
 		return "it is a loop device"
 	}
@@ -188,8 +190,11 @@ func inUse(major, minor uint32, allowLoop bool) string {
 	}
 	for _, d := range dirs {
 		if holders, _ := os.ReadDir(d + "/holders"); len(holders) > 0 {
-			return fmt.Sprintf("%s is used by %s (RAID, LVM or device mapper): stop that first", filepath.Base(d),
-				holders[0].Name())
+			what := "it"
+			if d != dir {
+				what = "its partition " + filepath.Base(d)
+			}
+			return fmt.Sprintf("%s is used by %s (RAID, LVM or device mapper): stop that first", what, holders[0].Name())
 		}
 	}
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
@@ -213,6 +218,30 @@ func inUse(major, minor uint32, allowLoop bool) string {
 		}
 	}
 	return ""
+}
+
+// arrayUnfit says why an array of the kernel's RAID cannot be written to, or nothing. An array is a target like a disk;
+// what it is made of is not, as it has a holder. Both members of a mirror have a block before a write returns, so there
+// is nothing to wait for afterwards: a synchronisation that goes on is noted in the metadata when the kernel reboots, and
+// continued by the system that starts the array next.
+func arrayUnfit(dir string) string {
+	read := func(name string) string {
+		text, err := os.ReadFile(filepath.Join(dir, "md", name))
+		if err != nil {
+			return "unknown: " + err.Error()
+		}
+		return strings.TrimSpace(string(text))
+	}
+	if read("level") == "container" {
+		return "it is the container of a firmware's RAID; the volumes in it are devices of their own"
+	}
+	switch state := read("array_state"); state {
+	case "clean", "active", "active-idle", "write-pending", "read-auto":
+		return ""
+	default:
+		return fmt.Sprintf("it is an array of the kernel's RAID that cannot be written to: its state is %s (clear and "+
+			"inactive: it does not run; readonly: `mdadm --readwrite`; broken: a drive is gone)", state)
+	}
 }
 
 // alignedBuffer returns page-aligned memory, as O_DIRECT wants it. It is freed by freeBuffer.

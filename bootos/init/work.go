@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"strings"
 	"time"
 
@@ -125,6 +126,9 @@ func loadDrivers(ctx context.Context, loader *modules.Loader, console *early.Con
 		if loader != nil {
 			loadWanted(ctx, loader, console)
 		}
+		if loader != nil {
+			loadSoftwareRAID(loader, console)
+		}
 		if err := early.MountEFIVars(); err != nil {
 			console.Say("efi", err.Error())
 		}
@@ -151,6 +155,17 @@ func loadWanted(ctx context.Context, loader *modules.Loader, console *early.Cons
 	console.Say("drivers", fmt.Sprintf("%d drivers for %d kinds of devices", loaded, devices))
 	if err != nil {
 		console.Say("drivers", err.Error())
+	}
+}
+
+// loadSoftwareRAID brings /proc/mdstat, without which mdadm does nothing. No device asks for it, and the kernel asks
+// for RAID levels only. Nothing is assembled by that. An image without mdadm has no use for it.
+func loadSoftwareRAID(loader *modules.Loader, console *early.Console) {
+	if _, err := exec.LookPath("mdadm"); err != nil {
+		return
+	}
+	if err := loader.Load("md_mod"); err != nil && !errors.Is(err, modules.ErrNoModule) { // it may be in the kernel
+		console.Say("drivers", fmt.Sprintf("software RAID: %v", err))
 	}
 }
 

@@ -50,13 +50,41 @@ const espBytes = 64 * mib
 var basePackages = []string{
 	"systemd-sysv", "systemd-resolved", "systemd-timesyncd", "udev", "dbus", "libpam-systemd", "kmod", "iproute2", "netbase",
 	"netplan.io", "cloud-init", "cloud-guest-utils", "e2fsprogs", "dosfstools", "fdisk", "ca-certificates", "zstd", "sudo",
-	"less", "nano", "procps", "iputils-ping",
+	"less", "nano", "procps", "iputils-ping", "mdadm",
 }
+
+// mdadmConf is there before mdadm's package, which would otherwise write the arrays of the host that builds the image
+// into it. With a line that begins with ARRAY, mdadm's hook also takes it into the initramfs as it is.
+const mdadmConf = `# Arrays are found on the drives, whatever machine made them.
+DEVICE partitions containers
+HOMEHOST <system>
+AUTO +all
+MAILADDR root
+# None. With a line like this the initramfs gets this file unchanged.
+ARRAY <ignore> UUID=00000000:00000000:00000000:00000000
+`
+
+// mdModulesHook runs after mdadm's hook in /usr/share, which makes the initramfs load every level at each boot, whether
+// there are arrays or not. The kernel asks for the level that it needs by itself, and measuring the ways to compute
+// RAID 6 takes a second and more on a slow machine. A mirror that lacks a disk is started by mdadm's own script after 20
+// rounds of waiting.
+const mdModulesHook = `#!/bin/sh
+[ "$1" = prereqs ] && exit 0
+. /usr/share/initramfs-tools/hook-functions
+sed -i -E '/^(linear|multipath|raid[0-9]+)$/d' "$DESTDIR/conf/modules"
+force_load md_mod
+# Its scripts call it, and find none where busybox is not installed.
+copy_exec /bin/rm /bin
+`
 
 // BuildDebian builds a Debian that boots by BIOS and UEFI, with cloud-init (NoCloud), from Debian packages by
 // mmdebstrap. It needs root, mmdebstrap, mke2fs, mkfs.vfat, mcopy, grub-mkimage and the files of grub-pc-bin and
 // grub-efi-amd64-bin; no loop devices and no mounts. With SOURCE_DATE_EPOCH set, the numbers and times that are made
 // here repeat; packages are as reproducible as Debian's are.
+//
+// The image also runs from a mirror of the kernel's RAID that is made of whole disks (metadata 1.0, see package mdadm),
+// and starts without one of them, twenty rounds of waiting later. The firmware reads GRUB, and GRUB the kernel, from one
+// disk alone: the two are equal, as long as neither has been left out of the array and put back without it.
 func BuildDebian(ctx context.Context, o DebianOptions) (_ Image, err error) {
 	defer func() {
 		if err != nil {
@@ -194,6 +222,26 @@ func (b *debianBuild) bootstrap(ctx context.Context) error {
 		packages = append(packages, "openssh-server")
 	}
 	packages = append(packages, b.Packages...)
+	// What packages must find when they are installed, as the initramfs is made then.
+	early := filepath.Join(b.tmp, "early")
+	for name, content := range map[string]string{
+		// Drivers for any machine, and quick to unpack.
+		"etc/initramfs-tools/conf.d/loda":   "MODULES=most\nCOMPRESS=zstd\nCOMPRESSLEVEL=3\nRESUME=none\n",
+		"etc/initramfs-tools/hooks/loda-md": mdModulesHook,
+		"etc/mdadm/mdadm.conf":              mdadmConf,
+	} {
+		file := filepath.Join(early, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			return err
+		}
+		mode := os.FileMode(0o644)
+		if strings.HasPrefix(content, "#!") {
+			mode = 0o755
+		}
+		if err := os.WriteFile(file, []byte(content), mode); err != nil {
+			return err
+		}
+	}
 	args := []string{
 		"--variant=minbase", "--mode=root", "--format=directory",
 		"--include=" + strings.Join(packages, ","),
@@ -203,9 +251,7 @@ func (b *debianBuild) bootstrap(ctx context.Context) error {
 		"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-include=/usr/share/doc/*/copyright",
 		"--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/info/*",
 		"--dpkgopt=path-exclude=/usr/share/lintian/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
-		// Before the kernel's package makes the initramfs: drivers for any machine, and quick to unpack.
-		"--essential-hook=mkdir -p \"$1/etc/initramfs-tools/conf.d\"",
-		"--essential-hook=printf 'MODULES=most\\nCOMPRESS=zstd\\nCOMPRESSLEVEL=3\\nRESUME=none\\n' >\"$1/etc/initramfs-tools/conf.d/loda\"",
+		"--essential-hook=cp -R --no-preserve=ownership '" + early + "/.' \"$1\"",
 		"--customize-hook=chroot \"$1\" systemctl enable systemd-networkd systemd-resolved systemd-timesyncd",
 		b.Suite, b.root,
 	}
@@ -353,12 +399,15 @@ var cloudConfig = map[string]any{
 	"system_info":     map[string]any{"network": map[string]any{"renderers": []string{"netplan", "networkd"}}},
 }
 
-// grubConfig boots the newest kernel, or the one before.
+// grubConfig boots the newest kernel, or the one before. Its root is the link that udev makes, and no UUID that the
+// initramfs would look for by itself: on a mirror that is made of whole disks the file system can be seen on each disk,
+// until the array is assembled. Udev handles a partition after its disk, and on the disk it assembles the array, which
+// takes the partitions of the disk away. So the link never leads to one half.
 func grubConfig(rootUUID string) string {
 	entry := func(title, id, suffix string) string {
 		return fmt.Sprintf(`menuentry "%s" --id %s {
 	search --no-floppy --fs-uuid --set=root %s
-	linux /vmlinuz%s root=UUID=%s ro net.ifnames=1 console=tty0 console=ttyS0,115200
+	linux /vmlinuz%s root=/dev/disk/by-uuid/%s ro net.ifnames=1 console=tty0 console=ttyS0,115200
 	initrd /initrd.img%s
 }
 `, title, id, rootUUID, suffix, rootUUID, suffix)

@@ -631,6 +631,25 @@ func (m *Machine) Rebuild(ctx context.Context, change func(*MachineSpec)) error 
 	return err
 }
 
+// PullDisk takes disk i out of its bay. The machine must be off. What is on the disk stays, and its file with it; the
+// guest finds all other disks where they were.
+func (m *Machine) PullDisk(ctx context.Context, i int) error { return m.setPulled(ctx, i, true) }
+
+// InsertDisk puts disk i back into its bay. The machine must be off. A disk that was never there is added by
+// [Machine.Rebuild].
+func (m *Machine) InsertDisk(ctx context.Context, i int) error { return m.setPulled(ctx, i, false) }
+
+func (m *Machine) setPulled(ctx context.Context, i int, pulled bool) error {
+	if i < 0 || i >= len(m.Spec().Disks) {
+		return fmt.Errorf("machine %s has no disk %d", m.name, i)
+	}
+	return m.Rebuild(ctx, func(s *MachineSpec) {
+		if i < len(s.Disks) {
+			s.Disks[i].Pulled = pulled
+		}
+	})
+}
+
 // RemoveDIMM takes the module out of a slot (by its name, such as "A2"), which stays as an empty slot. The machine must
 // be off. Its memory shrinks as well, if it was the sum of the DIMMs.
 func (m *Machine) RemoveDIMM(ctx context.Context, slot string) error {

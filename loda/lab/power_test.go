@@ -292,6 +292,53 @@ func TestAMachineIsRebuiltWhileItIsOff(t *testing.T) {
 	require.Equal(t, int64(768*lab.MiB), memory.Base)
 }
 
+func TestADiskIsPulledAndPutBackWithWhatIsOnIt(t *testing.T) {
+	need.QEMU(t)
+	rack := up(t, lab.Spec{Machines: []lab.MachineSpec{{Disks: []lab.Disk{{}, {Size: lab.GiB}, {Bus: lab.BusNVMe}}}}})
+	m := rack.Machine("m1")
+	ctx := bounded(t, time.Minute)
+	// slots are where the firmware and the guest find the cards with disks.
+	slots := func() map[string]int {
+		t.Helper()
+		require.NoError(t, m.PowerOn(ctx))
+		var buses []struct {
+			Devices []struct {
+				ID   string `json:"qdev_id"`
+				Slot int    `json:"slot"`
+			} `json:"devices"`
+		}
+		require.NoError(t, m.QMP(ctx, "query-pci", nil, &buses))
+		found := map[string]int{}
+		for _, d := range buses[0].Devices {
+			if strings.HasPrefix(d.ID, "bay") || strings.HasPrefix(d.ID, "nvme") {
+				found[d.ID] = d.Slot
+			}
+		}
+		require.ErrorIs(t, m.PullDisk(ctx, 1), lab.ErrOn)
+		require.NoError(t, m.Cut(ctx))
+		return found
+	}
+	all := slots()
+	require.Len(t, all, 3)
+	f, err := os.OpenFile(m.DiskPath(0), os.O_WRONLY, 0)
+	require.NoError(t, err)
+	_, err = f.WriteString("what is on it")
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	digest, err := m.DiskDigest(ctx, 0)
+	require.NoError(t, err)
+
+	require.NoError(t, m.PullDisk(ctx, 0))
+	left := slots()
+	require.Equal(t, map[string]int{"bay1": all["bay1"], "nvme0": all["nvme0"]}, left)
+	require.NoError(t, m.InsertDisk(ctx, 0))
+	require.Equal(t, all, slots())
+	again, err := m.DiskDigest(ctx, 0)
+	require.NoError(t, err)
+	require.Equal(t, digest, again)
+	require.ErrorContains(t, m.PullDisk(ctx, 3), "machine m1 has no disk 3")
+}
+
 func TestAnUnpluggedCableStaysUnplugged(t *testing.T) {
 	t.Parallel()
 	need.QEMU(t)

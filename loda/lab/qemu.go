@@ -118,12 +118,26 @@ func (m MachineSpec) diskArgs(images []string, boot map[string]string) []string 
 	// Controllers that several disks share, in the order of their first disk.
 	controllers := map[Bus]string{BusSCSI: "virtio-scsi-pci", BusMegaSAS: "megasas-gen2", BusMPTSAS: "mptsas1068"}
 	count := map[Bus]int{}
+	// Behind the random number generator and the network cards. QEMU would give out the same slots, but to the next card
+	// where a disk is pulled, and a disk is known by its place as well.
+	slot := 1 + len(m.NICs)
+	card := func() string {
+		slot++
+		return fmt.Sprintf(",addr=0x%x", slot)
+	}
 	for i, d := range m.Disks {
 		if controller := controllers[d.Bus]; controller != "" && count[d.Bus] == 0 {
-			add("-device", controller+",id="+string(d.Bus)+"0")
+			add("-device", controller+",id="+string(d.Bus)+"0"+card())
 		}
 		n := count[d.Bus]
 		count[d.Bus]++
+		address := ""
+		if d.Bus == BusVirtio || d.Bus == BusNVMe {
+			address = card()
+		}
+		if d.Pulled {
+			continue
+		}
 
 		drive := fmt.Sprintf("disk%d", i)
 		// A raw image with the host's page cache and no flushes survives the death of QEMU, as everything that the
@@ -135,10 +149,10 @@ func (m MachineSpec) diskArgs(images []string, boot map[string]string) []string 
 		identity := place + ",serial=" + escape(d.Serial)
 		switch d.Bus {
 		case BusVirtio:
-			add("-device", "virtio-blk-pci"+identity)
+			add("-device", "virtio-blk-pci"+identity+address)
 		case BusNVMe:
 			id := fmt.Sprintf("nvme%d", n)
-			add("-device", "nvme,id="+id+",serial="+escape(d.Serial))
+			add("-device", "nvme,id="+id+",serial="+escape(d.Serial)+address)
 			add("-device", "nvme-ns,bus="+id+place+",eui64=0x"+d.WWN)
 		case BusAHCI:
 			device := fmt.Sprintf("ide-hd,bus=ide.%d%s,wwn=0x%s,rotation_rate=%d", n, identity, d.WWN, d.rotation())
@@ -168,8 +182,10 @@ func (m MachineSpec) bootDevices(order BootOrder) []string {
 			nics = append(nics, nicID(i))
 		}
 	}
-	for i := range m.Disks {
-		disks = append(disks, bayID(i))
+	for i, d := range m.Disks {
+		if !d.Pulled {
+			disks = append(disks, bayID(i))
+		}
 	}
 	switch order {
 	case OrderNVRAM:

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -74,6 +75,34 @@ func TestQEMUCommandLines(t *testing.T) {
 			golden(t, "qemu-"+name+".txt", strings.Join(lines, "\n")+"\n")
 		})
 	}
+}
+
+func TestAPulledDiskLeavesTheOthersWhereTheyAre(t *testing.T) {
+	spec := Spec{Machines: []MachineSpec{{Disks: []Disk{{}, {}, {Bus: BusMegaSAS}, {Bus: BusMegaSAS}, {Bus: BusNVMe},
+		{Bus: BusAHCI}, {Bus: BusAHCI}}}}}.Complete()
+	whole := spec.Machines[0]
+	all := strings.Join(whole.qemuArgs(testHost(whole)), "\n")
+	require.Contains(t, all, "virtio-blk-pci,id=bay1,drive=disk1,bootindex=3,serial=M1-D1,addr=0x4\n")
+	for _, i := range []int{0, 2, 5} {
+		spec.Machines[0].Disks[i].Pulled = true
+	}
+	spec = spec.Complete()
+	require.NoError(t, spec.Validate())
+	m := spec.Machines[0]
+	args := m.qemuArgs(testHost(m))
+	line := strings.Join(args, "\n")
+	for _, gone := range []string{"bay0", "disk0", "bay2", "disk2", "bay5", "disk5"} {
+		require.NotContains(t, line, gone)
+	}
+	bootindex := regexp.MustCompile(`,bootindex=\d+`)
+	for _, arg := range args {
+		if strings.Contains(arg, "id=bay") {
+			require.Contains(t, bootindex.ReplaceAllString(all, ""), bootindex.ReplaceAllString(arg, "")+"\n")
+		}
+	}
+	require.Contains(t, line, "virtio-blk-pci,id=bay1,drive=disk1,bootindex=2,serial=M1-D1,addr=0x4\n")
+	require.Contains(t, line, "scsi-hd,bus=megasas0.0,scsi-id=1,id=bay3")
+	require.Contains(t, line, "ide-hd,bus=ide.1,id=bay6")
 }
 
 func TestAnotherAcceleratorTakesTheHostsProcessor(t *testing.T) {

@@ -161,6 +161,9 @@ type Disk struct {
 	Firmware string `yaml:"firmware,omitempty"`
 	// Image, if set, is a file in any format that qemu-img reads, copied to the disk when the rack is built.
 	Image string `yaml:"image,omitempty"`
+	// Pulled: the disk is not in its bay. What is on it stays, and the other disks keep their places on their buses; see
+	// [Machine.PullDisk].
+	Pulled bool `yaml:"pulled,omitempty"`
 }
 
 // NICModel is the kind of a network card.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -80,7 +81,7 @@ func TestVolumeToBootFromIsAMirrorOfWholeDrivesWithMetadataAtTheEnd(t *testing.T
 	assert.Equal(t, "os", v.Name)
 	assert.True(t, *v.Boot)
 	assert.Equal(t, "/dev/md127", v.Path)
-	assert.Equal(t, "md-uuid-"+string(v.ID), v.WWN)
+	assert.Equal(t, "uuid."+strings.ReplaceAll(string(v.ID), ":", ""), v.WWN)
 	assert.Equal(t, []raid.DiskID{"pci-0000:00:1f.2-ata-1.0", "pci-0000:00:1f.2-ata-2.0"}, v.Members)
 	assert.Equal(t, []string{"/dev/sda", "/dev/sdb"}, v.Parts)
 	assert.Equal(t, raid.DiskOnline, inv.Disks[0].State.Is)

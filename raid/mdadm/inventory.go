@@ -231,7 +231,7 @@ func (b *builder) array(a *array) {
 	v := raid.VirtualDisk{ID: raid.VolumeID(id), Name: a.name, Level: levelOf(a.level), Bytes: a.kib << 10,
 		Strip: hw.Size(a.chunk), Path: a.device, Progress: a.progress, Members: []raid.DiskID{}}
 	if a.uuid != "" {
-		v.WWN = "md-uuid-" + a.uuid // as udev has it in /dev/disk/by-id
+		v.WWN = "uuid." + strings.ToLower(strings.ReplaceAll(a.uuid, ":", "")) // as hw.Disk has it
 	}
 	whole, present, online := true, 0, 0
 	for _, m := range a.members {
