@@ -36,7 +36,7 @@ func (p printer) series8Volume(v *raidtest.Volume) {
 		p.field("Stripe-unit size", fmt.Sprintf("%d KB", v.Strip>>10))
 	}
 	now := p.c.Current(v)
-	p.field("Unique Identifier", strings.ToUpper(v.WWN[len(v.WWN)-8:]))
+	p.field("Unique Identifier", strings.ToUpper(v.WWN[max(len(v.WWN)-8, 0):]))
 	ahead := now.Read == raid.ReadAhead
 	p.field("Read-cache setting", map[bool]string{true: "Enabled", false: "Disabled"}[ahead])
 	p.field("Read-cache status", map[bool]string{true: "On", false: "Off"}[ahead])

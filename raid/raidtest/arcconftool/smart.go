@@ -180,8 +180,8 @@ func (p printer) smartAdapter() {
 		s.table.Print(p.c, within(p.c.Extra, s.title), func(label, value string) {
 			rows = append(rows, [2]string{label, value})
 		})
-		there := slices.ContainsFunc(p.c.Parts, func(part raidtest.Part) bool { return part.Kind == s.parts && s.parts != "" })
-		if len(rows) == 0 && !s.always && !there {
+		there := slices.ContainsFunc(p.c.Parts, func(part raidtest.Part) bool { return part.Kind == s.parts })
+		if len(rows) == 0 && !s.always && !(there && s.parts != "") {
 			continue
 		}
 		p.line("   %s\n   %s\n   %s", line, s.title, line)
@@ -345,7 +345,7 @@ func segment(v *raidtest.Volume, i int) string {
 	if groups == 0 {
 		return fmt.Sprintf("Segment %d", i)
 	}
-	each := len(v.Members) / groups
+	each := max(len(v.Members)/groups, 1)
 	return fmt.Sprintf("Group %d, Segment %d", i/each, i%each)
 }
 

@@ -2,6 +2,7 @@ package ssaclitool_test
 
 import (
 	"cmp"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -154,6 +155,18 @@ func TestTheEmulatorInTheSameStatePrintsWhatTheToolPrinted(t *testing.T) {
 			require.NotEmpty(t, strings.Fields(got))
 			assert.Equal(t, words(text), words(got))
 		})
+	}
+}
+
+func TestNoCaptureOfTheToolIsLeftOut(t *testing.T) {
+	compared := map[string]bool{}
+	for _, c := range captures() {
+		compared[c.file] = true
+	}
+	entries, err := os.ReadDir(filepath.Join(raidtest.Captures(t), "ssacli"))
+	require.NoError(t, err)
+	for _, e := range entries {
+		assert.True(t, compared[e.Name()], "%s is compared with nothing", e.Name())
 	}
 }
 
