@@ -139,12 +139,12 @@ func (c *Controller) CreateVolume(n NewVolume) (*Volume, error) {
 	if round == 0 {
 		round = 1 << 20
 	}
-	parts := int64(c.dataDrives(v))
+	parts := int64(c.DataDrives(v))
 	var used int64
 	for _, other := range c.VolumesOn(n.Drives[0]) {
-		used += other.Bytes / int64(c.dataDrives(other))
+		used += other.Bytes / int64(c.DataDrives(other))
 	}
-	room := (smallest - used) / round * round
+	room := (smallest - c.Reserve - used) / round * round
 	share := (n.Bytes + parts - 1) / parts
 	share = (share + round - 1) / round * round
 	if n.Bytes == 0 {
@@ -200,8 +200,8 @@ func (c *Controller) nextNumber() int {
 	}
 }
 
-// dataDrives is how many drives' worth of room a volume has.
-func (c *Controller) dataDrives(v *Volume) int {
+// DataDrives is how many drives' worth of room a volume has.
+func (c *Controller) DataDrives(v *Volume) int {
 	n, groups := len(v.Members), c.groups(v)
 	switch v.Level {
 	case raid.Level1:
@@ -396,7 +396,7 @@ func (c *Controller) SetReady(serial string) error {
 	case !slices.Contains([]raid.DiskStateKind{raid.DiskJBOD, raid.DiskBad, raid.DiskOffline}, d.State):
 		return refuse(RefusedState, "drive %s is %s", d.Location(), d.State)
 	}
-	d.State = raid.DiskReady
+	d.State, d.Erased = raid.DiskReady, false
 	c.touch(serial)
 	return nil
 }

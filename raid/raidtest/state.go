@@ -45,22 +45,40 @@ type Controller struct {
 	WWNs int `json:"wwns,omitempty"`
 	// Round is what the size of a volume is rounded down to on each of its drives; 0: 1 MiB.
 	Round int64 `json:"round,omitempty"`
+	// Reserve is what the firmware keeps of each drive for itself.
+	Reserve int64 `json:"reserve,omitempty"`
 	// DefaultStrip, DefaultPolicies are those of volumes that ask for none.
 	DefaultStrip    hw.Size       `json:"default_strip,omitempty"`
 	DefaultPolicies raid.Policies `json:"default_policies,omitzero"`
-	// Extra are words that only one tool prints, for its emulator.
+	// Parts are on its cables and board besides drives.
+	Parts []Part `json:"parts,omitempty"`
+	// Extra are words that only one tool prints, for its emulator. What follows from the state is never taken from there.
 	Extra map[string]string `json:"extra,omitempty"`
 
 	state *State // for the journal
+}
+
+// Part is what tools tell of a controller that is neither drive nor volume and never changes: a cage, an expander, a
+// connector, a sensor.
+type Part struct {
+	// Kind is of the emulator's choice.
+	Kind   string            `json:"kind"`
+	Name   string            `json:"name,omitempty"`
+	Number int               `json:"number,omitempty"`
+	Port   string            `json:"port,omitempty"`
+	Box    int               `json:"box,omitempty"`
+	Extra  map[string]string `json:"extra,omitempty"`
 }
 
 // Drive is a simulated drive.
 type Drive struct {
 	Enclosure int `json:"enclosure"`
 	Slot      int `json:"slot"`
-	// Device is the number that a controller gives to a drive apart from its slot; Port is the connector (1I).
+	// Device is the number that a controller gives to a drive apart from its slot; Port is the connector (1I, CN0), and
+	// Box what hangs on it, 0 being the first one.
 	Device int    `json:"device,omitempty"`
 	Port   string `json:"port,omitempty"`
+	Box    int    `json:"box,omitempty"`
 
 	Vendor         string             `json:"vendor,omitempty"`
 	Model          string             `json:"model,omitempty"`
@@ -77,6 +95,8 @@ type Drive struct {
 	MediaErrors    int64              `json:"media_errors,omitempty"`
 	OtherErrors    int64              `json:"other_errors,omitempty"`
 	Locked         bool               `json:"locked,omitempty"`
+	// Erased: all of it was erased, and a bad drive it is until somebody enables it again.
+	Erased bool `json:"erased,omitempty"`
 	// SpareFor are the numbers of the volumes that a dedicated spare waits for.
 	SpareFor []int `json:"spare_for,omitempty"`
 	// Foreign is the configuration of another controller that it carries.
@@ -122,6 +142,8 @@ type Volume struct {
 	// Initializing is what is going on, and Initialized how far it is.
 	Initializing raid.Initialization `json:"initializing,omitempty"`
 	Initialized  float64             `json:"initialized,omitempty"`
+	// Impacted: its parity was never made, or not to the end, so that it does not bear what its level does.
+	Impacted bool `json:"impacted,omitempty"`
 	// Data is whatever a test put into it.
 	Data  string            `json:"data,omitempty"`
 	Extra map[string]string `json:"extra,omitempty"`
@@ -217,6 +239,8 @@ func (c *Controller) State(v *Volume) raid.VolumeStateKind {
 	switch bears := redundancy(v.Level, len(v.Members)); {
 	case worst == 0 && v.Initializing != "":
 		return raid.VolumeInitializing
+	case worst == 0 && v.Impacted:
+		return raid.VolumeDegraded
 	case worst == 0:
 		return raid.VolumeOptimal
 	case worst > bears:

@@ -87,7 +87,7 @@ func (c *Controller) Advance(by float64) {
 	for _, v := range c.Volumes {
 		if v.Initializing != "" {
 			if v.Initialized += by; v.Initialized >= 1 {
-				v.Initializing, v.Initialized = "", 0
+				v.Initializing, v.Initialized, v.Impacted = "", 0, false
 			}
 		}
 	}

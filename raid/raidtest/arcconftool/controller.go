@@ -21,6 +21,11 @@ func levelsOf(least int) []raid.LevelCapability {
 		{Level: raid.Level50, MinDisks: 6, Multiple: 2}, {Level: raid.Level60, MinDisks: 8, Multiple: 2}}
 }
 
+// parts have a serial number that is no drive's.
+func parts() []raidtest.Part {
+	return []raidtest.Part{{Kind: processor, Extra: map[string]string{"Serial number": "ENCLOSURE"}}}
+}
+
 // SmartRAID is a controller that can do what a SmartRAID 3154 can, without drives.
 func SmartRAID(id raid.ControllerID, serial, slot string) *raidtest.Controller {
 	return &raidtest.Controller{
@@ -32,6 +37,9 @@ func SmartRAID(id raid.ControllerID, serial, slot string) *raidtest.Controller {
 				Write: []raid.WritePolicy{raid.WriteThrough, raid.WriteBack}, MaxVolumes: 64, MaxName: 64, Names: true}},
 		DefaultStrip:    256 << 10,
 		DefaultPolicies: raid.Policies{Write: raid.WriteBack},
+		Reserve:         32 << 20,
+		Parts:           parts(),
+		Extra:           map[string]string{"Driver Name": "smartpqi"},
 	}
 }
 
@@ -49,7 +57,11 @@ func Series8(id raid.ControllerID, serial, slot string) *raidtest.Controller {
 				MaxVolumes: 64, MaxName: 15, Names: true, PartialVolumes: true}},
 		DefaultStrip:    256 << 10,
 		DefaultPolicies: raid.Policies{Read: raid.ReadAhead, Write: raid.WriteBack},
+		Parts:           parts(),
 	}
 }
 
-func smart(c *raidtest.Controller) bool { return strings.Contains(c.Model, "Smart") }
+// smart is a SmartRAID, SmartHBA or HBA of their generation; what came before is Series 8 and its elders.
+func smart(c *raidtest.Controller) bool {
+	return strings.Contains(c.Model, "Smart") || strings.Contains(c.Model, "HBA 1")
+}

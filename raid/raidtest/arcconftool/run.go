@@ -95,15 +95,15 @@ func read(ctx context.Context, chassis *raidtest.Chassis, args []string) (string
 	case args[0] == "GETSTATUS":
 		p.tasks()
 	case part == "AL":
-		p.adapter()
-		p.volumes()
-		p.drives()
+		p.all()
 	case part == "AD":
 		p.adapter()
+	case part == "AR" && smart(p.c):
+		p.arrays()
 	case part == "LD":
 		p.volumes()
 	case part == "PD":
-		p.drives()
+		p.physical()
 	default:
 		return b.String() + "\nInvalid option " + part + aborted, 1, nil
 	}
@@ -150,7 +150,7 @@ func deedOf(verb string, args []string) (raid.StepKind, deed) {
 		return raid.StepCreateVolume, func(c *raidtest.Controller) error { return create(c, rest) }
 	case object == "DELETE LOGICALDRIVE" && len(rest) == 1:
 		return raid.StepDeleteVolume, func(c *raidtest.Controller) error {
-			n, err := volume(rest[0])
+			n, err := volumeNumber(rest[0])
 			if err != nil {
 				return err
 			}
@@ -175,7 +175,7 @@ func deedOf(verb string, args []string) (raid.StepKind, deed) {
 		})
 	case object == "SETBOOT LOGICALDRIVE" && len(rest) == 3 && rest[1] == "TYPE" && rest[2] == "Primary":
 		return raid.StepBoot, func(c *raidtest.Controller) error {
-			n, err := volume(rest[0])
+			n, err := volumeNumber(rest[0])
 			if err != nil {
 				return err
 			}
@@ -183,7 +183,7 @@ func deedOf(verb string, args []string) (raid.StepKind, deed) {
 		}
 	case object == "SETCACHE LOGICALDRIVE" && len(rest) == 2:
 		return raid.StepPolicies, func(c *raidtest.Controller) error {
-			n, err := volume(rest[0])
+			n, err := volumeNumber(rest[0])
 			p, ok := policies(c, rest[1])
 			if err != nil || !ok {
 				return errors.Join(err, refusal("Invalid cache mode."))
@@ -194,7 +194,7 @@ func deedOf(verb string, args []string) (raid.StepKind, deed) {
 	return "", nil
 }
 
-func volume(s string) (int, error) {
+func volumeNumber(s string) (int, error) {
 	n, err := strconv.Atoi(s)
 	if err != nil {
 		return 0, refusal("Invalid logical device number.")
@@ -213,8 +213,8 @@ func policies(c *raidtest.Controller, word string) (raid.Policies, bool) {
 	return p, ok
 }
 
-// drive finds one by channel and device.
-func drive(c *raidtest.Controller, channel, device string) (*raidtest.Drive, error) {
+// driveAt finds one by channel and device.
+func driveAt(c *raidtest.Controller, channel, device string) (*raidtest.Drive, error) {
 	for _, d := range c.Drives {
 		if channel == "0" && strconv.Itoa(d.Device) == device && !d.Pulled {
 			return d, nil
@@ -225,7 +225,7 @@ func drive(c *raidtest.Controller, channel, device string) (*raidtest.Drive, err
 
 func onDrive(at []string, do func(*raidtest.Controller, string) error) deed {
 	return func(c *raidtest.Controller) error {
-		d, err := drive(c, at[0], at[1])
+		d, err := driveAt(c, at[0], at[1])
 		if err != nil {
 			return err
 		}
@@ -305,7 +305,7 @@ func createOn(c *raidtest.Controller, n raidtest.NewVolume, args []string) error
 		if len(pair) != 2 {
 			return refusal("Invalid device.")
 		}
-		d, err := drive(c, pair[0], pair[1])
+		d, err := driveAt(c, pair[0], pair[1])
 		if err != nil {
 			return err
 		}

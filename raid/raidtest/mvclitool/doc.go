@@ -3,6 +3,6 @@
 //
 //	driver := mvcli.New(mvclitool.Runner(chassis), "mvcli", "0000:02:00.0")
 //
-// Like the tool, it exits with 0 whatever happens, and says nothing when something was done. cmd/mvcli is the same as
-// an executable.
+// A [NVMeCard] answers as mnv_cli does. Like the tool, it exits with 0 whatever happens, and says nothing when something
+// was done. cmd/mvcli is the same as an executable.
 package mvclitool

@@ -3,8 +3,6 @@ package mvclitool_test
 import (
 	"bytes"
 	"path/filepath"
-	"regexp"
-	"strings"
 	"testing"
 	"time"
 
@@ -57,50 +55,4 @@ func TestTheExecutableFindsItsChassisInTheEnvironment(t *testing.T) {
 	t.Setenv("LODA_CHASSIS", path+".missing")
 	assert.Equal(t, 2, mvclitool.Main(t.Context(), []string{"info", "-o", "pd"}, &stdout, &stderr))
 	assert.Contains(t, stderr.String(), "LODA_CHASSIS")
-}
-
-var blanks = regexp.MustCompile(`[ \t\n]+`)
-
-// TestEmulatorPrintsWhatTheToolPrinted holds it against captures, up to blanks.
-func TestEmulatorPrintsWhatTheToolPrinted(t *testing.T) {
-	state := machine()
-	card := state.Controllers[0]
-	volume, err := card.CreateVolume(raidtest.NewVolume{Level: raid.Level1, Drives: []string{"BOSS1-D001", "BOSS1-D002"}})
-	require.NoError(t, err)
-	volume.Name, volume.Bytes, volume.Strip = "Test_MvcliCreateVirtualDisk", 228872<<20, 64<<10
-	chassis, err := raidtest.Create(filepath.Join(t.TempDir(), "chassis.json"), state)
-	require.NoError(t, err)
-	for file, list := range map[string]string{"mvcli/ironlib_info-hba.txt": "hba", "mvcli/ironlib_info-vd.txt": "vd"} {
-		t.Run(list, func(t *testing.T) {
-			want := string(raidtest.Capture(t, file))
-			got, _, err := mvclitool.Run(t.Context(), chassis, []string{"info", "-o", list})
-			require.NoError(t, err)
-			assert.Equal(t, blanks.ReplaceAllString(strings.TrimSpace(want), " "),
-				blanks.ReplaceAllString(strings.TrimSpace(got), " "))
-		})
-	}
-	t.Run("offline", func(t *testing.T) {
-		require.NoError(t, chassis.Edit(func(s *raidtest.State) error {
-			c := s.Controllers[0]
-			c.Volumes[0].Name, c.Volumes[0].Level, c.Volumes[0].Bytes = "created_ra", raid.Level0, 228818<<20
-			c.Volumes[0].Members = []string{"BOSS1-D001"}
-			c.Drives[0].State = raid.DiskFailed
-			return nil
-		}))
-		_, want, _ := strings.Cut(string(raidtest.Capture(t, "mvcli/pyarc_vd_offline.txt")), "Virtual Disk Information")
-		got, _, err := mvclitool.Run(t.Context(), chassis, []string{"info", "-o", "vd"})
-		require.NoError(t, err)
-		_, got, _ = strings.Cut(got, "Virtual Disk Information")
-		assert.Equal(t, blanks.ReplaceAllString(strings.TrimSpace(want), " "), blanks.ReplaceAllString(strings.TrimSpace(got), " "))
-	})
-	t.Run("success", func(t *testing.T) {
-		want := string(raidtest.Capture(t, "mvcli/ironlib_create-ok.txt"))
-		fresh, err := raidtest.Create(filepath.Join(t.TempDir(), "chassis.json"), machine())
-		require.NoError(t, err)
-		got, exit, err := mvclitool.Run(t.Context(), fresh, []string{"create", "-o", "vd", "-r1", "-d", "0,1", "-n", "os",
-			"--waiveconfirmation"})
-		require.NoError(t, err)
-		assert.Zero(t, exit)
-		assert.Equal(t, strings.TrimSpace(want), strings.TrimSpace(got))
-	})
 }

@@ -13,6 +13,9 @@ import (
 // info prints a list. Only the first card's drives and volumes are shown.
 func info(cards []*raidtest.Controller, list string) string {
 	p := &printer{c: cards[0]}
+	if nvme(p.c) {
+		return nvmeInfo(cards, list)
+	}
 	switch list {
 	case "hba":
 		for i, c := range cards {
@@ -39,34 +42,59 @@ func (p *printer) field(width int, key string, value any) {
 	fmt.Fprintf(p, "%-*s%v\n", width, key+":", value)
 }
 
+// cardLines is what info -o hba tells.
+var cardLines = raidtest.Table[*raidtest.Controller]{}.
+	Own("Product", "Sub Product", "Chip revision").
+	Is("slot number", func(c *raidtest.Controller) string {
+		if c.Slot == "" {
+			return "0"
+		}
+		return c.Slot
+	}).
+	Own("Max PCIe speed", "Current PCIe speed", "Max PCIe link", "Current PCIe link", "Rom version", "BIOS version").
+	Is("Firmware version", func(c *raidtest.Controller) string { return c.Firmware }).
+	Own("Boot loader version", "# of ports", "Buzzer", "Supported port type").
+	Is("Supported RAID mode", func(c *raidtest.Controller) string {
+		levels := levelWords(c)
+		if c.Capabilities.JBOD {
+			levels += "JBOD "
+		}
+		return levels
+	}).
+	Is("Maximum disk in one VD", func(c *raidtest.Controller) string { return strconv.Itoa(most(c)) }).
+	Own("PM", "Expander", "Rebuild", "Background init", "Sync", "Migrate", "Media patrol", "Foreground init", "Copy back",
+		"Maximum supported disk").
+	Is("Maximum supported VD", func(c *raidtest.Controller) string { return strconv.Itoa(c.Capabilities.MaxVolumes) }).
+	Own("Max total blocks", "Features", "Advanced features", "Advanced features 2", "Max buffer size").
+	Is("Stripe size supported", func(c *raidtest.Controller) string { return strips(c, "K ") }).
+	Own("Image health", "Autoload image health", "Boot loader image health", "Firmware image health",
+		"Boot ROM image health", "HBA info image health")
+
+func levelWords(c *raidtest.Controller) (words string) {
+	for _, l := range c.Capabilities.Levels {
+		words += "RAID" + string(l.Level) + " "
+	}
+	return words
+}
+
+func most(c *raidtest.Controller) (n int) {
+	for _, l := range c.Capabilities.Levels {
+		n = max(n, l.MaxDisks)
+	}
+	return n
+}
+
+func strips(c *raidtest.Controller, unit string) (words string) {
+	for _, s := range c.Capabilities.Strips {
+		words += strconv.FormatInt(int64(s)>>10, 10) + unit
+	}
+	return words
+}
+
 func (p *printer) card(i int) {
 	p.WriteString("\n")
-	most, levels, strips := 0, "", ""
-	for _, l := range p.c.Capabilities.Levels {
-		most = max(most, l.MaxDisks)
-		levels += "RAID" + string(l.Level) + " "
-	}
-	for _, s := range p.c.Capabilities.Strips {
-		strips += strconv.FormatInt(int64(s)>>10, 10) + "K "
-	}
-	for _, f := range [][2]string{{"Adapter ID", strconv.Itoa(i)}, {"Product", "1b4b-9230"}, {"Sub Product", "1028-1fe2"},
-		{"Chip revision", "A1"}, {"slot number", "0"}, {"Max PCIe speed", "5Gb/s"}, {"Current PCIe speed", "5Gb/s"},
-		{"Max PCIe link", "2"}, {"Current PCIe link", "2"}, {"Rom version", "2.5.13.3016"}, {"BIOS version", "1.0.13.1003"},
-		{"Firmware version", p.c.Firmware}, {"Boot loader version", "2.1.0.1009"}, {"# of ports", "3"},
-		{"Buzzer", "Not supported"}, {"Supported port type", "SATA "}, {"Supported RAID mode", levels},
-		{"Maximum disk in one VD", strconv.Itoa(most)}, {"PM", "Not supported"}, {"Expander", "Not supported"},
-		{"Rebuild", "Supported"}, {"Background init", "Not supported"}, {"Sync", "Not supported"},
-		{"Migrate", "Not supported"}, {"Media patrol", "Supported"}, {"Foreground init", "Not supported"},
-		{"Copy back", "Not supported"}, {"Maximum supported disk", "2"},
-		{"Maximum supported VD", strconv.Itoa(p.c.Capabilities.MaxVolumes)}, {"Max total blocks", "128"},
-		{"Features", "rebuild,media patrol"},
-		{"Advanced features", "event sense code,multi VD,spc 4,image health,timer,smart poll,bga rate,spare," +
-			"ata pass through,access register,oem data"},
-		{"Advanced features 2", "scsi pass through,flash"}, {"Max buffer size", "3"}, {"Stripe size supported", strips},
-		{"Image health", "Healthy"}, {"Autoload image health", "Healthy"}, {"Boot loader image health", "Healthy"},
-		{"Firmware image health", "Healthy"}, {"Boot ROM image health", "Healthy"}, {"HBA info image health", "Healthy"}} {
-		p.field(37, f[0], f[1])
-	}
+	p.field(37, "Adapter ID", i)
+	cardLines.Print(p.c, p.c.Extra, func(label, value string) { p.field(37, label, value) })
 	p.trimNewline() // the tool's last line has no end
 }
 

@@ -22,8 +22,25 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return raidtest.Tool(Run).Main(ctx, args, stdout, stderr)
 }
 
-// banner is what every call starts with.
-const banner = "SG driver version 3.5.36.\n"
+// banner is what every call of mvcli starts with: the version of the driver that Extra["SG driver"] of a controller has,
+// or, where it is empty, what becomes of the tool's search for one. mnv_cli has no need of it.
+func banner(chassis *raidtest.Chassis) string {
+	version := "3.5.36."
+	if state, err := chassis.State(); err == nil && len(state.Controllers) > 0 {
+		c := state.Controllers[0]
+		if nvme(c) {
+			return ""
+		}
+		if v, ok := c.Extra["SG driver"]; ok {
+			version = v
+		}
+	}
+	if version != "" {
+		return "SG driver version " + version + "\n"
+	}
+	return "ls: cannot access '/dev/sd*': No such file or directory\n" + strings.Repeat(
+		"cli :error opening SG device /dev/sg0: No such file or directory\nWait for SG driver ready.\n", 2)
+}
 
 // Run is one call of the tool: what it prints, and its exit status. An error is that of the chassis, or that ctx ended.
 func Run(ctx context.Context, chassis *raidtest.Chassis, args []string) (string, int, error) {
@@ -31,7 +48,10 @@ func Run(ctx context.Context, chassis *raidtest.Chassis, args []string) (string,
 	if errors.Is(err, raidtest.ErrPowerOff) {
 		return "", raidtest.ExitPowerOff, nil
 	}
-	return banner + text, 0, err
+	if err != nil {
+		return "", 0, err
+	}
+	return banner(chassis) + text, 0, nil
 }
 
 func run(ctx context.Context, chassis *raidtest.Chassis, args []string) (string, error) {
@@ -125,5 +145,17 @@ func Card(id raid.ControllerID, serial string) *raidtest.Controller {
 	c.Capabilities = raid.Capabilities{Levels: []raid.LevelCapability{{Level: raid.Level1, MinDisks: 2, MaxDisks: 2}},
 		Strips: []hw.Size{64 << 10}, MaxVolumes: 1, MaxName: 10, Names: true}
 	c.DefaultStrip, c.DefaultPolicies = 64<<10, raid.Policies{}
+	c.Extra = map[string]string{"Product": "1b4b-9230", "Sub Product": "1028-1fe2", "Chip revision": "A1",
+		"Max PCIe speed": "5Gb/s", "Current PCIe speed": "5Gb/s", "Max PCIe link": "2", "Current PCIe link": "2",
+		"Rom version": "2.5.13.3016", "BIOS version": "1.0.13.1003", "Boot loader version": "2.1.0.1009", "# of ports": "3",
+		"Buzzer": "Not supported", "Supported port type": "SATA ", "PM": "Not supported", "Expander": "Not supported",
+		"Rebuild": "Supported", "Background init": "Not supported", "Sync": "Not supported", "Migrate": "Not supported",
+		"Media patrol": "Supported", "Foreground init": "Not supported", "Copy back": "Not supported",
+		"Maximum supported disk": "2", "Max total blocks": "128", "Features": "rebuild,media patrol",
+		"Advanced features": "event sense code,multi VD,spc 4,image health,timer,smart poll,bga rate,spare," +
+			"ata pass through,access register,oem data",
+		"Advanced features 2": "scsi pass through,flash", "Max buffer size": "3", "Image health": "Healthy",
+		"Autoload image health": "Healthy", "Boot loader image health": "Healthy", "Firmware image health": "Healthy",
+		"Boot ROM image health": "Healthy", "HBA info image health": "Healthy"}
 	return c
 }

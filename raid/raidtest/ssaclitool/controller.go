@@ -1,6 +1,8 @@
 package ssaclitool
 
 import (
+	"fmt"
+
 	"github.com/project-loda/loda/hw"
 	"github.com/project-loda/loda/raid"
 	"github.com/project-loda/loda/raid/raidtest"
@@ -25,5 +27,11 @@ func SmartArray(id raid.ControllerID, serial, slot string) *raidtest.Controller 
 				Write: []raid.WritePolicy{raid.WriteThrough, raid.WriteBack}, MaxVolumes: 64}},
 		DefaultStrip:    256 << 10,
 		DefaultPolicies: raid.Policies{Write: raid.WriteBack},
+		Parts: []raidtest.Part{
+			{Kind: cage, Name: "Internal Drive Cage", Port: "1I", Box: 1, Extra: map[string]string{
+				"Power Supply Status": "Not Redundant", "Drive Bays": "8", "Serial Number": "CAGE", "Location": "Internal"}},
+			{Kind: processor, Number: 380, Extra: map[string]string{"Firmware Version": "RevB",
+				"WWID": fmt.Sprintf("500143800000%04X", len(serial)), "Vendor ID": "PMCSIERA", "Model": "SRCv8x6G"}}},
+		Extra: map[string]string{"place": "Embedded", "Bus Interface": "PCI", "Controller Status": "OK"},
 	}
 }

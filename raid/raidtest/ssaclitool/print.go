@@ -3,72 +3,12 @@ package ssaclitool
 import (
 	"fmt"
 	"io"
-	"math"
 	"slices"
-	"strconv"
 	"strings"
 
-	"github.com/project-loda/loda/hw"
 	"github.com/project-loda/loda/raid"
 	"github.com/project-loda/loda/raid/raidtest"
 )
-
-// name of a drive: port, box, bay. The chassis counts slots from 0.
-func name(d *raidtest.Drive) string { return fmt.Sprintf("%s:1:%d", d.Port, d.Slot+1) }
-
-// letter of an array: A to Z, then AA.
-func letter(i int) string {
-	if i < 26 {
-		return string(rune('A' + i))
-	}
-	return letter(i/26-1) + letter(i%26)
-}
-
-func size(n int64, base float64) string {
-	if n == 0 {
-		return "--- GB"
-	}
-	v, unit := float64(n)/math.Pow(base, 2), "MB"
-	for _, next := range []string{"GB", "TB", "PB"} {
-		if v >= base {
-			v, unit = v/base, next
-		}
-	}
-	digits := 1
-	if base == 1024 {
-		digits = 2
-	}
-	text := strconv.FormatFloat(v, 'f', digits, 64)
-	return strings.TrimSuffix(text, ".0") + " " + unit
-}
-
-func kind(d *raidtest.Drive) string {
-	bus := map[hw.Bus]string{hw.BusATA: "SATA", hw.BusSAS: "SAS"}[d.Bus]
-	switch d.Medium {
-	case hw.SSD:
-		return "Solid State " + bus
-	case hw.NVMe:
-		return "NVMe SSD"
-	}
-	return bus
-}
-
-func status(d *raidtest.Drive) string {
-	switch d.State {
-	case raid.DiskFailed, raid.DiskBad:
-		return "Failed"
-	case raid.DiskRebuilding:
-		return "Rebuilding"
-	case raid.DiskOffline:
-		return "Offline"
-	case raid.DiskErasing:
-		return "Erase In Progress"
-	}
-	if d.SMARTAlert {
-		return "Predictive Failure"
-	}
-	return "OK"
-}
 
 // drives that are there, in the order of their places.
 func drives(c *raidtest.Controller) []*raidtest.Drive {
@@ -77,44 +17,119 @@ func drives(c *raidtest.Controller) []*raidtest.Drive {
 	return there
 }
 
-type printer struct{ w io.Writer }
+type printer struct {
+	w io.Writer
+	c *raidtest.Controller
+}
 
 func (p printer) line(format string, args ...any) { fmt.Fprintf(p.w, format+"\n", args...) }
 
-// config is `show config detail` of one controller.
-func (p printer) config(c *raidtest.Controller) {
-	p.line("\n%s in Slot %s (Embedded)%s", c.Model, c.Slot, map[bool]string{true: " (HBA Mode)"}[c.Mode == raid.ModeHBA])
-	p.line("   Bus Interface: PCI\n   Slot: %s\n   Serial Number: %s\n   RAID 6 (ADG) Status: Enabled", c.Slot, c.Serial)
-	p.line("   Controller Status: OK\n   Firmware Version: %s\n   Cache Board Present: True", c.Firmware)
-	good := c.Cache.Battery.Is == raid.BatteryGood
-	p.line("   Cache Status: %s", map[bool]string{true: "OK", false: "Temporarily Disabled"}[good])
-	p.line("   Total Cache Size: %.1f GB", float64(c.Cache.Bytes)/(1<<30))
-	if c.Cache.Battery.Is != "" {
-		p.line("   Battery/Capacitor Count: 1\n   Battery/Capacitor Status: %s", map[raid.BatteryStateKind]string{
-			raid.BatteryGood: "OK", raid.BatteryCharging: "Recharging", raid.BatteryFailed: "Failed",
-			raid.BatteryMissing: "Not Present"}[c.Cache.Battery.Is])
-	}
-	p.line("   PCI Address (Domain:Bus:Device.Function): %s", strings.ToUpper(string(c.ID)))
-	mode := map[raid.Mode]string{raid.ModeRAID: "RAID", raid.ModeHBA: "HBA"}
-	p.line("   Controller Mode: %s Mode", mode[c.Mode])
-	if c.PendingMode != "" {
-		p.line("   Pending Controller Mode: %s", mode[c.PendingMode])
-	}
-	boot := "None"
-	for _, v := range c.Volumes {
-		if v.Boot {
-			boot = fmt.Sprintf("logicaldrive %d (%s)", v.Number+1, strings.ToUpper(v.WWN))
+func (p printer) field(indent int) func(label, value string) {
+	return func(label, value string) { p.line("%*s%s: %s", indent, "", label, value) }
+}
+
+var controllerLines = raidtest.Table[*raidtest.Controller]{}.
+	Own("Bus Interface").
+	Is("Slot", func(c *raidtest.Controller) string { return c.Slot }).
+	Is("Serial Number", func(c *raidtest.Controller) string { return c.Serial }).
+	Own("Cache Serial Number").
+	Is("RAID 6 (ADG) Status", func(c *raidtest.Controller) string {
+		return map[bool]string{true: "Enabled", false: "Disabled"}[slices.ContainsFunc(c.Capabilities.Levels,
+			func(l raid.LevelCapability) bool { return l.Level == raid.Level6 })]
+	}).
+	Own("Controller Status", "Hardware Revision").
+	Is("Firmware Version", func(c *raidtest.Controller) string { return c.Firmware }).
+	Own("Rebuild Priority", "Expand Priority", "Surface Scan Delay", "Surface Scan Mode",
+		"Parallel Surface Scan Supported", "Queue Depth", "Monitor and Performance Delay", "Elevator Sort",
+		"Degraded Performance Optimization", "Inconsistency Repair Policy", "Wait for Cache Room",
+		"Surface Analysis Inconsistency Notification", "Post Prompt Timeout").
+	Is("Cache Board Present", func(c *raidtest.Controller) string { return yes(caches(c)) }).
+	Is("Cache Status", func(c *raidtest.Controller) string {
+		switch {
+		case !caches(c):
+			return ""
+		case c.Cache.Battery.Is == raid.BatteryGood:
+			return "OK"
 		}
+		return "Temporarily Disabled"
+	}).
+	Own("Cache Ratio", "Drive Write Cache").
+	Is("Total Cache Size", func(c *raidtest.Controller) string { return cacheSize(c.Cache.Bytes) }).
+	Own("Total Cache Memory Available", "No-Battery Write Cache",
+		"SSD Caching RAID5 WriteBack Enabled", "SSD Caching Version", "Cache Backup Power Source").
+	Is("Battery/Capacitor Count", func(c *raidtest.Controller) string {
+		return map[bool]string{true: "1"}[c.Cache.Battery.Is != ""]
+	}).
+	Is("Battery/Capacitor Status", func(c *raidtest.Controller) string {
+		return map[raid.BatteryStateKind]string{raid.BatteryGood: "OK", raid.BatteryCharging: "Recharging",
+			raid.BatteryFailed: "Failed", raid.BatteryMissing: "Not Present"}[c.Cache.Battery.Is]
+	}).
+	Own("SATA NCQ Supported", "Spare Activation Mode", "Controller Temperature (C)",
+		"Cache Module Temperature (C)", "Capacitor Temperature  (C)", "Number of Ports", "Encryption",
+		"Encryption Login Status", "Encryption Allow Plaintext Volumes", "Encryption Key Management Mode",
+		"Encryption Supported", "Encryption RTC SRAM Status", "Encryption Master Key reset in Progress",
+		"Encryption Local Key Cache Enabled", "Encryption Crypto Officer Password", "Encryption User Password",
+		"Encryption License Installed", "Encryption FW Locked for Update", "Encryption Controller Password",
+		"Encryption Local Key Cache Supported", "Encryption Controller Locked",
+		"Encryption Has Suspended Controller Password", "Encryption Controller Password Unlock Attempts Remaining",
+		"Encryption Logical Drive(s) Locked For Missing Controller Password", "Encryption Password Recovery Parameters Set",
+		"Encryption Master Key", "Encryption Remote Mode Master Key Mismatch",
+		"Encryption/HP SSD Smart Path Mixing Supported", "Encryption/HP SmartCache Mixing Supported", "Driver Name",
+		"Driver Version", "Driver Supports HP SSD Smart Path", "Driver Supports HPE SSD Smart Path",
+		"Negotiated PCIe Data Rate").
+	Is("PCI Address (Domain:Bus:Device.Function)", func(c *raidtest.Controller) string {
+		return strings.ToUpper(string(c.ID))
+	}).
+	Is("Controller Mode", func(c *raidtest.Controller) string { return mode(c, c.Mode) }).
+	// The newer tool tells it always, the older one whether there is one.
+	Is("Pending Controller Mode", func(c *raidtest.Controller) string {
+		switch {
+		case c.PendingMode != "":
+			return mode(c, c.PendingMode)
+		case hba(c):
+			return ""
+		}
+		return mode(c, c.Mode)
+	}).
+	Is("Controller Mode Reboot", func(c *raidtest.Controller) string {
+		if !hba(c) {
+			return ""
+		}
+		return map[bool]string{true: "Required", false: "Not Required"}[c.PendingMode != ""]
+	}).
+	Own("Latency Scheduler Setting", "Current Power Mode", "Host Serial Number",
+		"Sanitize Erase Supported").
+	Is("Primary Boot Volume", func(c *raidtest.Controller) string {
+		for _, v := range c.Volumes {
+			if v.Boot {
+				return fmt.Sprintf("logicaldrive %d (%s)", v.Number+1, strings.ToUpper(v.WWN))
+			}
+		}
+		return map[bool]string{true: "None"}[c.Capabilities.BootVolume]
+	}).
+	Is("Secondary Boot Volume", func(c *raidtest.Controller) string {
+		return map[bool]string{true: "None"}[c.Capabilities.BootVolume]
+	})
+
+// caches says whether it has a cache that it can write back from.
+func caches(c *raidtest.Controller) bool {
+	return slices.Contains(c.Capabilities.Write, raid.WriteBack)
+}
+
+// config is `show config detail` of one controller.
+func (p printer) config() {
+	c := p.c
+	title := heading(c)
+	if c.Mode == raid.ModeHBA || hba(c) {
+		title += " (" + modes[c.Mode] + " Mode)"
 	}
-	p.line("   Primary Boot Volume: %s\n   Secondary Boot Volume: None\n\n", boot)
-	p.line("   Internal Drive Cage at Port 1I, Box 1, OK\n      Drive Bays: %d\n      Serial Number: CAGE\n", len(c.Drives))
-	p.line("   Physical Drives")
-	for _, d := range drives(c) {
-		p.summary(c, d)
-	}
+	p.line("\n%s", title)
+	controllerLines.Print(c, c.Extra, p.field(3))
+	p.line("\n")
+	p.attached()
 	told := map[string]bool{}
 	for i, group := range c.Groups() {
-		p.array(c, i, group, told)
+		p.array(i, group, told)
 	}
 	var rest []*raidtest.Drive
 	for _, d := range drives(c) {
@@ -128,28 +143,145 @@ func (p printer) config(c *raidtest.Controller) {
 	for _, d := range rest {
 		p.drive(d, map[bool]string{true: "HBA Mode Drive", false: "Unassigned Drive"}[c.Mode == raid.ModeHBA])
 	}
-	p.line("\n\n   SEP (Vendor ID PMCSIERA, Model SRCv8x6G) 380\n      Device Number: 380\n      Firmware Version: RevB\n"+
-		"      WWID: 500143800000%04X\n      Vendor ID: PMCSIERA\n      Model: SRCv8x6G", len(c.Serial))
+	p.line("\n")
+	p.parts(enclosure)
+	p.parts(expander)
+	p.parts(processor)
 }
 
-func (p printer) summary(c *raidtest.Controller, d *raidtest.Drive) {
+// Kinds of parts.
+const (
+	port      = "port"
+	cage      = "cage"
+	expander  = "expander"
+	enclosure = "enclosure"
+	processor = "processor"
+)
+
+func partPort(part raidtest.Part) string { return part.Port }
+
+func partBox(part raidtest.Part) string {
+	return map[bool]string{true: fmt.Sprint(part.Box)}[part.Port != ""]
+}
+
+var partLines = func() map[string]raidtest.Table[raidtest.Part] {
+	t := raidtest.Table[raidtest.Part]{}
+	processors := t.Is("Device Number", number).Own("Firmware Version", "WWID")
+	expanders := processors.Is("Port", partPort).Is("Box", partBox).Own("Vendor ID")
+	return map[string]raidtest.Table[raidtest.Part]{
+		port: t.Own("Port ID", "Port Connection Number", "SAS Address", "Port Location"),
+		cage: t.Own("Power Supply Status", "Vendor ID", "Serial Number", "Firmware Version", "Drive Bays").
+			Is("Port", partPort).Is("Box", partBox).Own("Location"),
+		expander:  expanders,
+		enclosure: slices.Clone(expanders).Own("Model"),
+		processor: slices.Clone(processors).Own("Vendor ID", "Model"),
+	}
+}()
+
+func number(part raidtest.Part) string { return fmt.Sprint(part.Number) }
+
+func (p printer) parts(kind string) {
+	for _, part := range p.c.Parts {
+		if part.Kind == kind {
+			p.part(part)
+		}
+	}
+}
+
+func (p printer) part(part raidtest.Part) {
+	switch part.Kind {
+	case port:
+		p.line("   Port Name: %s", part.Name)
+	case cage:
+		p.line("   %s at Port %s, Box %d, OK", part.Name, part.Port, part.Box)
+	case expander:
+		p.line("   Expander %d", part.Number)
+	default:
+		name := map[string]string{enclosure: "Enclosure SEP", processor: "SEP"}[part.Kind]
+		p.line("   %s (Vendor ID %s, Model %s) %d", name, part.Extra["Vendor ID"], part.Extra["Model"], part.Number)
+	}
+	partLines[part.Kind].Print(part, part.Extra, p.field(6))
+	p.line("")
+}
+
+// attached are the cages with the drives that are in them.
+func (p printer) attached() {
+	p.parts(port)
+	listed := map[string]bool{}
+	last := -1
+	for i, part := range p.c.Parts {
+		if part.Kind == cage {
+			last = i
+		}
+	}
+	for i, part := range p.c.Parts {
+		if part.Kind != cage {
+			continue
+		}
+		p.part(part)
+		p.parts(expander)
+		p.parts(enclosure)
+		p.line("   Physical Drives")
+		none := true
+		for _, d := range drives(p.c) {
+			// What is in no cage that is known stands in the last one.
+			if in := d.Port == part.Port && box(d) == part.Box; (in || i == last) && !listed[d.Serial] {
+				p.summary(d)
+				listed[d.Serial], none = true, false
+			}
+		}
+		if none {
+			p.line("      None attached")
+		}
+		p.line("")
+	}
+}
+
+func (p printer) summary(d *raidtest.Drive) {
+	if old(p.c) && hba(p.c) {
+		p.line("%s", heading(p.c))
+	}
 	role := ""
 	if d.State == raid.DiskSpare {
 		role = ", spare"
 	}
-	p.line("      physicaldrive %s (port %s:box 1:bay %d, %s, %s, %s%s)", name(d), d.Port, d.Slot+1, kind(d),
-		size(d.Bytes, 1000), status(d), role)
+	p.line("      physicaldrive %s (port %s:box %d:bay %d, %s, %s, %s%s)", name(d), d.Port, box(d), d.Slot+1, kind(d),
+		driveSize(p.c, d.Bytes), status(d), role)
 }
 
-func (p printer) array(c *raidtest.Controller, i int, group []*raidtest.Volume, told map[string]bool) {
-	p.line("\n\n   Array: %s\n      Interface Type: SAS\n      Unused Space: 0  MB\n      Status: OK\n      Array Type: Data\n",
-		letter(i))
+func (p printer) array(i int, group []*raidtest.Volume, told map[string]bool) {
+	c, first := p.c, group[0]
+	var whole, used int64
+	interfaces := "SAS"
+	for i, serial := range first.Members {
+		if d := c.Drive(serial); d != nil {
+			whole += d.Bytes - c.Reserve
+			if i == 0 {
+				interfaces = kind(d)
+			}
+		}
+	}
 	for _, v := range group {
-		p.volume(c, v)
+		used += v.Bytes / int64(max(c.DataDrives(v), 1)) * int64(len(v.Members))
+	}
+	free := max(whole-used, 0)
+	p.line("\n\n   Array: %s\n      Interface Type: %s", letter(i), interfaces)
+	if old(c) {
+		p.line("      Unused Space: %d  MB", free>>20)
+	} else {
+		p.line("      Unused Space: %d  MB %s\n      Used Space: %s %s", free>>20, percent(free, whole), volumeSize(used),
+			percent(used, whole))
+	}
+	p.line("      Status: OK")
+	raidtest.Table[*raidtest.Volume]{}.Own("MultiDomain Status").Print(first, first.Extra, p.field(6))
+	p.line("      Array Type: Data")
+	raidtest.Table[*raidtest.Volume]{}.Own("HP SSD Smart Path", "HPE SSD Smart Path").Print(first, first.Extra, p.field(6))
+	for _, v := range group {
+		p.volume(v)
 	}
 	for _, d := range drives(c) {
 		switch {
-		case slices.Contains(group[0].Members, d.Serial):
+		case slices.Contains(first.Members, d.Serial):
 			p.drive(d, "Data Drive")
 		case d.State == raid.DiskSpare && slices.ContainsFunc(group, func(v *raidtest.Volume) bool {
 			return slices.Contains(d.SpareFor, v.Number)
@@ -160,74 +292,158 @@ func (p printer) array(c *raidtest.Controller, i int, group []*raidtest.Volume, 
 		}
 		told[d.Serial] = true
 	}
-	for _, serial := range group[0].Members {
+	for _, serial := range first.Members {
 		if c.Drive(serial) == nil { // it is gone, and so is its place
-			p.line("\n      physicaldrive ?:?:?\n         Status: Failed\n         Drive Type: Data Drive\n         Size: --- GB")
+			p.line("\n      physicaldrive ?:?:?\n         Status: Failed\n         Drive Type: Data Drive\n" +
+				"         Size: --- GB")
 		}
 	}
 }
 
-var levels = map[raid.Level]string{raid.Level0: "0", raid.Level1: "1", raid.Level5: "5", raid.Level6: "6",
-	raid.Level10: "1+0", raid.Level50: "50", raid.Level60: "60"}
-
-func (p printer) volume(c *raidtest.Controller, v *raidtest.Volume) {
-	p.line("\n      Logical Drive: %d\n         Size: %s\n         Fault Tolerance: %s", v.Number+1, size(v.Bytes, 1024),
-		levels[v.Level])
-	if v.Strip != 0 {
-		p.line("         Strip Size: %d KB", v.Strip>>10)
-	}
-	words := map[raid.VolumeStateKind]string{raid.VolumeOptimal: "OK", raid.VolumeInitializing: "OK",
-		raid.VolumeDegraded: "Interim Recovery Mode", raid.VolumePartial: "Interim Recovery Mode",
-		raid.VolumeOffline: "Failed"}
-	word := words[c.State(v)]
-	for _, serial := range v.Members {
-		if d := c.Drive(serial); d != nil && d.State == raid.DiskRebuilding && word == "" {
-			word = fmt.Sprintf("Recovering, %.0f%% complete", d.Rebuild*100)
-		}
-	}
-	p.line("         Status: %s", word)
-	p.line("         Caching:  %s", map[bool]string{true: "Enabled", false: "Disabled"}[v.Policies.Write == raid.WriteBack])
-	if v.Initializing != "" {
-		p.line("         Parity Initialization Status: In Progress\n         Parity Initialization Progress: %.0f%%",
-			v.Initialized*100)
-	}
-	p.line("         Unique Identifier: %s\n         Disk Name: /dev/sd%c \n         Mount Points: None", strings.ToUpper(v.WWN),
-		'a'+rune(v.Number%26))
-	p.line("         Logical Drive Label: %08X%s", v.Number, c.Serial)
-	if v.Level == raid.Level1 || v.Level == raid.Level10 {
-		half := len(v.Members) / 2
-		p.group(c, "Mirror Group 1", v.Members[:half])
-		p.group(c, "Mirror Group 2", v.Members[half:])
-	}
-	if v.Level == raid.Level50 || v.Level == raid.Level60 {
-		n := max(v.Spans, 2)
-		for i := range n {
-			p.group(c, fmt.Sprintf("Parity Group %d", i), v.Members[i*len(v.Members)/n:(i+1)*len(v.Members)/n])
-		}
-	}
-	p.line("         Drive Type: Data\n         LD Acceleration Method: Controller Cache")
+// volume with its controller, without which its state is not known.
+type volume struct {
+	*raidtest.Volume
+	c *raidtest.Controller
 }
 
-func (p printer) group(c *raidtest.Controller, title string, serials []string) {
-	p.line("         %s:", title)
+func (v volume) status() string {
+	switch v.c.State(v.Volume) {
+	case raid.VolumeDegraded, raid.VolumePartial:
+		if v.Impacted && !slices.ContainsFunc(v.Members, func(serial string) bool {
+			d := v.c.Drive(serial)
+			return d == nil || d.State != raid.DiskOnline
+		}) {
+			return "OK" // the tool tells it of the parity alone
+		}
+		return "Interim Recovery Mode"
+	case raid.VolumeOffline:
+		return "Failed"
+	case raid.VolumeRebuilding:
+		for _, serial := range v.Members {
+			if d := v.c.Drive(serial); d != nil && d.State == raid.DiskRebuilding {
+				return fmt.Sprintf("Recovering, %.0f%% complete", d.Rebuild*100)
+			}
+		}
+	}
+	return "OK"
+}
+
+func (v volume) writesBack() bool { return v.Policies.Write == raid.WriteBack }
+
+var sizeLines = raidtest.Table[volume]{}.
+	Is("Size", func(v volume) string { return volumeSize(v.Bytes) }).
+	Is("Fault Tolerance", func(v volume) string { return level(v.Level, len(v.Members)) }).
+	Is("Heads", func(volume) string { return "255" }).
+	Is("Sectors Per Track", func(volume) string { return "32" }).
+	Is("Cylinders", func(v volume) string { return fmt.Sprint(min(v.Bytes/512/(255*32), 65535)) }).
+	Is("Strip Size", func(v volume) string {
+		return map[bool]string{true: fmt.Sprintf("%d KB", v.Strip>>10)}[v.Strip != 0]
+	}).
+	Is("Full Stripe Size", func(v volume) string {
+		return map[bool]string{true: fmt.Sprintf("%d KB", int(v.Strip>>10)*v.c.DataDrives(v.Volume))}[v.Strip != 0]
+	}).
+	Is("Status", volume.status).
+	Own("MultiDomain Status").
+	Is("Caching", func(v volume) string { return map[bool]string{true: " Enabled", false: " Disabled"}[v.writesBack()] }).
+	Is("Parity Initialization Status", func(v volume) string {
+		switch {
+		case v.Initializing != "":
+			return "In Progress"
+		case v.Impacted:
+			return "Queued"
+		}
+		return ""
+	}).
+	Is("Parity Initialization Progress", func(v volume) string {
+		return map[bool]string{true: fmt.Sprintf("%.0f%%", v.Initialized*100)}[v.Initializing != ""]
+	}).
+	Is("Unique Identifier", func(v volume) string { return strings.ToUpper(v.WWN) }).
+	Is("Disk Name", func(v volume) string { return fmt.Sprintf("/dev/sd%c ", 'a'+rune(v.Number%26)) }).
+	Own("Mount Points").
+	Is("OS Status", func(v volume) string {
+		mounted := v.Extra["Mount Points"]
+		return map[bool]string{true: "LOCKED"}[mounted != "" && mounted != "None"]
+	}).
+	Own("Logical Drive Label")
+
+var accelerationLines = raidtest.Table[volume]{}.
+	Is("Drive Type", func(volume) string { return "Data" }).
+	Is("LD Acceleration Method", func(v volume) string {
+		return map[bool]string{true: "Controller Cache", false: "All disabled"}[v.writesBack()]
+	})
+
+func (p printer) volume(v *raidtest.Volume) {
+	of := volume{v, p.c}
+	p.line("\n      Logical Drive: %d", v.Number+1)
+	extra := raidtest.With(map[string]string{"Mount Points": "None",
+		"Logical Drive Label": fmt.Sprintf("%08X%s", v.Number, p.c.Serial)}, v.Extra)
+	sizeLines.Print(of, extra, p.field(9))
+	first, n, title := 1, 0, "Mirror Group"
+	if old(p.c) {
+		first = 0
+	}
+	switch v.Level {
+	case raid.Level1:
+		n = len(v.Members)
+	case raid.Level10:
+		n = 2
+	case raid.Level50, raid.Level60:
+		n, first, title = max(v.Spans, 2), 0, "Parity Group"
+	}
+	for i := range n {
+		p.line("         %s %d:", title, first+i)
+		p.group(v.Members[i*len(v.Members)/n : (i+1)*len(v.Members)/n])
+	}
+	accelerationLines.Print(of, v.Extra, p.field(9))
+}
+
+func (p printer) group(serials []string) {
 	for _, serial := range serials {
-		if d := c.Drive(serial); d != nil {
-			p.line("            physicaldrive %s (port %s:box 1:bay %d, %s, %s, %s)", name(d), d.Port, d.Slot+1, kind(d),
-				size(d.Bytes, 1000), status(d))
+		if d := p.c.Drive(serial); d != nil {
+			p.summary(d)
 		} else {
 			p.line("            physicaldrive ?:?:? (port ?:box ?:bay ?, SAS, --- GB, Failed)")
 		}
 	}
 }
 
+// drive with its role and controller.
+type drive struct {
+	*raidtest.Drive
+	c    *raidtest.Controller
+	role string
+}
+
+var driveLines = raidtest.Table[drive]{}.
+	Is("Port", func(d drive) string { return d.Port }).
+	Is("Box", func(d drive) string { return fmt.Sprint(box(d.Drive)) }).
+	Is("Bay", func(d drive) string { return fmt.Sprint(d.Slot + 1) }).
+	Is("Status", func(d drive) string { return status(d.Drive) }).
+	Is("Drive Type", func(d drive) string { return d.role }).
+	Is("Interface Type", func(d drive) string { return kind(d.Drive) }).
+	Is("Size", func(d drive) string { return driveSize(d.c, d.Bytes) }).
+	Is("Drive exposed to OS", func(d drive) string {
+		if old(d.c) {
+			return ""
+		}
+		return yes(d.State == raid.DiskJBOD)
+	}).
+	Is("Native Block Size", func(d drive) string {
+		return map[bool]string{true: fmt.Sprint(d.LogicalSector)}[d.PhysicalSector == 0]
+	}).
+	Is("Logical/Physical Block Size", func(d drive) string {
+		return map[bool]string{true: fmt.Sprintf("%d/%d", d.LogicalSector, d.PhysicalSector)}[d.PhysicalSector != 0]
+	}).
+	Own("Rotational Speed").
+	Is("Firmware Revision", func(d drive) string { return d.Firmware }).
+	Is("Serial Number", func(d drive) string { return d.Serial }).
+	Is("WWID", func(d drive) string { return strings.ToUpper(d.WWN) }).
+	Is("Model", func(d drive) string { return fmt.Sprintf("%-8s%s", d.Vendor, d.Model) }).
+	Own("SATA NCQ Capable", "SATA NCQ Enabled", "Current Temperature (C)", "Maximum Temperature (C)", "PHY Count",
+		"PHY Transfer Rate", "Drive Authentication Status", "Carrier Application Version", "Carrier Bootloader Version",
+		"Sanitize Erase Supported", "Sanitize Estimated Max Erase Time", "Unrestricted Sanitize Supported")
+
 func (p printer) drive(d *raidtest.Drive, role string) {
-	p.line("\n      physicaldrive %s\n         Port: %s\n         Box: 1\n         Bay: %d\n         Status: %s", name(d), d.Port,
-		d.Slot+1, status(d))
-	p.line("         Drive Type: %s\n         Interface Type: %s\n         Size: %s", role, kind(d), size(d.Bytes, 1000))
-	p.line("         Logical/Physical Block Size: %d/%d", d.LogicalSector, d.PhysicalSector)
-	if d.Medium == hw.HDD {
-		p.line("         Rotational Speed: 10000")
-	}
-	p.line("         Firmware Revision: %s\n         Serial Number: %s\n         WWID: %s\n         Model: %-8s%s", d.Firmware,
-		d.Serial, strings.ToUpper(d.WWN), d.Vendor, d.Model)
+	p.line("\n      physicaldrive %s", name(d))
+	driveLines.Print(drive{d, p.c, role}, d.Extra, p.field(9))
 }

@@ -38,9 +38,24 @@ func run(ctx context.Context, chassis *raidtest.Chassis, args []string) (string,
 		}
 		var b bytes.Buffer
 		for _, c := range state.Controllers {
-			printer{&b}.config(c)
+			printer{&b, c}.config()
 		}
 		return b.String(), answer.Exit, nil
+	}
+	if slices.Equal(args, []string{"ctrl", "all", "show"}) {
+		state, answer, err := chassis.Read(ctx, "controllers")
+		if err != nil || state == nil {
+			return "", answer.Exit, err
+		}
+		var b bytes.Buffer
+		for _, c := range state.Controllers {
+			title := heading(c)
+			if c.Serial != "" {
+				title = fmt.Sprintf("%-41s (sn: %s)", title, c.Serial)
+			}
+			fmt.Fprintf(&b, "\n%s", title)
+		}
+		return b.String() + "\n\n", answer.Exit, nil
 	}
 	if len(args) < 3 || args[0] != "ctrl" {
 		return syntax(args)
@@ -96,14 +111,33 @@ func command(args []string) (raid.StepKind, deed) {
 			words = append(words, arg)
 		}
 	}
-	array, target := "", 0
+	array, drive, target := "", "", 0
+	if n := len(words); n > 0 && words[n-1] == "enableerasedrive" {
+		options["enableerasedrive"], words = "on", words[:n-1]
+	}
 	switch {
 	case len(words) == 3 && words[0] == "array":
 		array, words = words[1], words[2:]
+	case len(words) == 3 && words[0] == "pd" && words[2] == "modify":
+		drive, words = words[1], words[2:]
 	case len(words) == 3 && words[0] == "ld":
 		target, _ = strconv.Atoi(words[1])
 	}
 	switch line := strings.Join(words, " "); {
+	case drive != "":
+		if options["enableerasedrive"] == "" {
+			return "", nil
+		}
+		return raid.StepReady, func(c *raidtest.Controller) error {
+			all, err := serials(c, drive)
+			switch {
+			case err != nil:
+				return err
+			case !c.Drive(all[0]).Erased:
+				return refusal("This operation is not supported with the current configuration.")
+			}
+			return c.SetReady(all[0])
+		}
 	case !forced && (line == "create" || line == "modify" || strings.HasSuffix(line, " delete") || line == "add"):
 		// It would ask, and nobody answers.
 		return "", nil
@@ -185,11 +219,6 @@ func addSpares(c *raidtest.Controller, array, list string) error {
 
 func create(c *raidtest.Controller, array string, options map[string]string) error {
 	n := raidtest.NewVolume{}
-	for l, word := range levels {
-		if options["raid"] == word {
-			n.Level = l
-		}
-	}
 	var err error
 	if array != "" {
 		g, e := group(c, array)
@@ -199,6 +228,11 @@ func create(c *raidtest.Controller, array string, options map[string]string) err
 		n.Drives = g[0].Members
 	} else if n.Drives, err = serials(c, options["drives"]); err != nil {
 		return err
+	}
+	for l := range levels {
+		if options["raid"] == level(l, len(n.Drives)) {
+			n.Level = l
+		}
 	}
 	for key, value := range options {
 		number, bad := strconv.ParseInt(value, 10, 64)
@@ -234,7 +268,11 @@ func create(c *raidtest.Controller, array string, options map[string]string) err
 		for _, l := range c.Capabilities.Levels {
 			if have := len(n.Drives); have >= l.MinDisks && (l.MaxDisks == 0 || have <= l.MaxDisks) &&
 				have%max(l.Multiple, 1) == 0 {
-				text += "       " + levels[l.Level] + "\n"
+				text += "       " + level(l.Level, have)
+				if l.Level == raid.Level5 {
+					text += " (default value)"
+				}
+				text += "\n"
 			}
 		}
 		return &raidtest.Refusal{Code: no.Code, Text: text}
