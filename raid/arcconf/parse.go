@@ -28,7 +28,7 @@ func Parse(outputs ...[]byte) ([]*raid.Inventory, error) {
 		if size += len(output); size > 64<<20 {
 			return nil, errors.New("arcconf: outputs of more than 64 MiB are of no machine")
 		}
-		r.output(strings.ToValidUTF8(string(output), "\uFFFD"))
+		r.output(strings.ToValidUTF8(string(raid.Captured(output)), "\uFFFD"))
 	}
 	if len(r.controllers) == 0 {
 		if r.found == 0 {

@@ -21,7 +21,7 @@ import (
 func Parse(outputs ...[]byte) ([]*raid.Inventory, error) {
 	var c collection
 	for i, out := range outputs {
-		replies, err := readReplies(out)
+		replies, err := readReplies(raid.Captured(out))
 		if err != nil {
 			return nil, fmt.Errorf("output %d of %d: %w", i+1, len(outputs), err)
 		}
