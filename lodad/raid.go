@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -36,8 +37,8 @@ func raidCommand(g *globals) *cobra.Command {
 var raidParsers = map[string]func(...[]byte) ([]*raid.Inventory, error){
 	"storcli": storcli.Parse, "perccli": storcli.Parse, "storcli2": storcli.Parse, "perccli2": storcli.Parse,
 	"megacli": megacli.Parse, "ssacli": ssacli.Parse, "hpssacli": ssacli.Parse, "arcconf": arcconf.Parse,
-	"mvcli": single(mvcli.Parse), "mnvcli": single(mvcli.Parse), "sas2ircu": single(sasircu.Parse), "sas3ircu": single(sasircu.Parse),
-	"mdadm": single(mdadm.Parse), "nvme": single(nvmens.Parse),
+	"hpacucli": ssacli.Parse, "mvcli": single(mvcli.Parse), "mnvcli": single(mvcli.Parse),
+	"sas2ircu": sasircu.ParseAll, "sas3ircu": sasircu.ParseAll, "mdadm": single(mdadm.Parse), "nvme": nvmens.ParseAll,
 }
 
 func single(parse func(...[]byte) (*raid.Inventory, error)) func(...[]byte) ([]*raid.Inventory, error) {
@@ -58,7 +59,9 @@ func raidParse(g *globals) *cobra.Command {
 		Short: "Print as one neutral inventory what a RAID tool has printed on some machine",
 		Long: `Print as one neutral inventory what a RAID tool has printed on some machine: its
 controllers, drives and volumes. The files are outputs of several commands of one
-machine; a directory stands for all files in it. Nothing is run.
+machine, one file for each or several in one; a directory stands for all files in
+it. Prompts and command lines between them, colours, and what Windows makes of
+text do no harm. Nothing is run.
 
 TOOL is one of ` + raidTools() + `.
 
@@ -73,13 +76,13 @@ that is needed to correct it.`,
 			if !ok {
 				return usageError{fmt.Errorf("lodad raid parse: there is no parser for %q; want %s", args[0], raidTools())}
 			}
-			outputs, err := readOutputs(args[1:])
+			files, outputs, err := readOutputs(args[1:])
 			if err != nil {
 				return err
 			}
 			inventories, err := parse(outputs...)
 			if err != nil {
-				return fmt.Errorf("%s: %w", args[0], err)
+				return fmt.Errorf("%s: %w", args[0], inFiles(parse, files, outputs, err))
 			}
 			if g.output == "json" {
 				return writeJSON(cmd.OutOrStdout(), append([]*raid.Inventory{}, inventories...))
@@ -92,19 +95,43 @@ that is needed to correct it.`,
 // maxOutput bounds one captured output.
 const maxOutput = 32 << 20
 
-// readOutputs reads files, and those in directories.
-func readOutputs(names []string) ([][]byte, error) {
-	var outputs [][]byte
+// inFiles tells in which file it is that all of them together cannot be read.
+func inFiles(parse func(...[]byte) ([]*raid.Inventory, error), files []string, outputs [][]byte, all error) error {
+	if len(files) == 1 {
+		return fmt.Errorf("%s: %w", files[0], all)
+	}
+	var rest [][]byte
+	var alone error
+	bad := ""
+	for i, output := range outputs {
+		if _, err := parse(output); err != nil && bad == "" {
+			bad, alone = files[i], err
+			continue
+		}
+		rest = append(rest, output)
+	}
+	if bad == "" {
+		return all
+	}
+	if _, err := parse(rest...); err == nil {
+		return fmt.Errorf("%s: %w; the others can be read without it", bad, alone)
+	}
+	return fmt.Errorf("%s: %w", bad, alone)
+}
+
+// readOutputs reads files, and those in directories. Commands that printed nothing have nothing to tell, if others have.
+func readOutputs(names []string) (paths []string, outputs [][]byte, err error) {
+	empty := ""
 	for _, name := range names {
 		info, err := os.Stat(name)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		files := []string{name}
 		if info.IsDir() {
 			entries, err := os.ReadDir(name)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			files = nil
 			for _, e := range entries {
@@ -116,15 +143,22 @@ func readOutputs(names []string) ([][]byte, error) {
 		for _, file := range files {
 			text, err := readBounded(file, maxOutput)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
-			outputs = append(outputs, text)
+			if len(bytes.TrimSpace(text)) == 0 {
+				empty = file
+				continue
+			}
+			paths, outputs = append(paths, file), append(outputs, text)
 		}
 	}
-	if len(outputs) == 0 {
-		return nil, errors.New("there is no file in " + strings.Join(names, ", "))
+	switch {
+	case len(outputs) == 0 && empty != "":
+		return nil, nil, fmt.Errorf("%s is empty; want what the tool printed", empty)
+	case len(outputs) == 0:
+		return nil, nil, errors.New("there is no file in " + strings.Join(names, ", "))
 	}
-	return outputs, nil
+	return paths, outputs, nil
 }
 
 func readBounded(name string, most int64) ([]byte, error) {

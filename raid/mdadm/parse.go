@@ -1,6 +1,7 @@
 package mdadm
 
 import (
+	"bytes"
 	"path"
 	"regexp"
 	"slices"
@@ -27,6 +28,8 @@ type array struct {
 	progress *raid.Progress
 	// examined: it does not run, and is known from its members alone.
 	examined bool
+	// scanned: only a line for mdadm.conf tells of it.
+	scanned bool
 }
 
 // member is a device of an array.
@@ -151,6 +154,27 @@ func blocks(output []byte) []block {
 	return all
 }
 
+// parseExports reads what `mdadm --detail --export` has printed of several arrays. Each begins with MD_LEVEL. What
+// `--examine --export` prints looks alike, and has an identity of the device in it.
+func parseExports(output []byte) []array {
+	var all []array
+	var part []byte
+	end := func() {
+		if a, ok := parseExport(part); ok && !bytes.Contains(part, []byte("MD_DEV_UUID=")) && len(all) < maxArrays {
+			all = append(all, a)
+		}
+		part = nil
+	}
+	for line := range bytes.Lines(output) {
+		if bytes.HasPrefix(line, []byte("MD_LEVEL=")) {
+			end()
+		}
+		part = append(part, line...)
+	}
+	end()
+	return all
+}
+
 // parseExport reads what `mdadm --detail --export` prints of one array. False: it is no such output.
 func parseExport(output []byte) (array, bool) {
 	a := array{}
@@ -206,6 +230,9 @@ var (
 	statCount    = regexp.MustCompile(`\[(\d+)/(\d+)\] \[[U_]+\]`)
 )
 
+// personalities begin /proc/mdstat, even where there is no array.
+var personalities = regexp.MustCompile(`(?m)^Personalities :`)
+
 // parseStat reads /proc/mdstat, which has one paragraph for each array.
 func parseStat(output []byte) []array {
 	var all []array
@@ -230,7 +257,8 @@ func parseStat(output []byte) []array {
 			sortMembers(a.members)
 			continue
 		}
-		if a == nil {
+		if a == nil || line == "" || strings.HasPrefix(line, "unused devices:") || blockHead.MatchString(line) {
+			a = nil
 			continue
 		}
 		if m := statBlocks.FindStringSubmatch(line); m != nil {
@@ -332,6 +360,51 @@ func parseScan(output []byte) []string {
 			for _, device := range strings.Split(list, ",") {
 				if ok && strings.HasPrefix(device, "/dev/") && !slices.Contains(all, device) && len(all) < maxMembers {
 					all = append(all, device)
+				}
+			}
+		}
+	}
+	return all
+}
+
+var scannedArray = regexp.MustCompile(`^(?:INACTIVE-)?ARRAY (/dev/\S+)(.*)$`)
+
+// parseScanned reads the lines of `mdadm --detail --scan`, which are those of mdadm.conf. They tell little.
+func parseScanned(output []byte) []array {
+	var all []array
+	for _, line := range lines(output) {
+		if m := scannedArray.FindStringSubmatch(line); m != nil {
+			if len(all) == maxArrays {
+				break
+			}
+			all = append(all, array{device: m[1], scanned: true})
+			if strings.HasPrefix(line, "INACTIVE") {
+				all[len(all)-1].state = "inactive"
+			}
+			line = m[2]
+		} else if len(all) == 0 || !strings.HasPrefix(line, " ") {
+			continue // a list of devices has a line of its own
+		}
+		a := &all[len(all)-1]
+		for _, f := range strings.Fields(line) {
+			switch key, value, _ := strings.Cut(f, "="); strings.ToLower(key) {
+			case "level":
+				a.level = value
+			case "metadata":
+				a.metadata = value
+			case "container":
+				a.metadata = "/" + value // a firmware's
+			case "name":
+				a.name = nameOf(value)
+			case "uuid":
+				a.uuid = uuidOf(value)
+			case "num-devices":
+				a.devices = bounded(int(leading(value)))
+			case "devices":
+				for _, device := range strings.Split(value, ",") {
+					if strings.HasPrefix(device, "/dev/") && len(a.members) < maxMembers {
+						a.members = append(a.members, member{device: device, role: -1})
+					}
 				}
 			}
 		}

@@ -124,7 +124,7 @@ func (c *collection) spread(a *adapter) {
 }
 
 var (
-	adapterTitle = regexp.MustCompile(`^(?:Adapter:? +#?|PCI information for Controller |` +
+	adapterTitle = regexp.MustCompile(`^(?:Adapter:? #?|PCI information for Controller |` +
 		`BBU status for Adapter: ?)(\d{1,3})\b`)
 	noAdapter = regexp.MustCompile(`(?i)controller count: 0\b|` +
 		`no (?:adapter|controller)s? (?:is |are |was |were )?found`)

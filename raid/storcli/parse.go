@@ -254,7 +254,7 @@ func (f *found) read(r *reply) {
 					number, _ := strconv.Atoi(drives[1])
 					f.volume(number).addMember(id)
 				}
-			case line.has("DG/VD"):
+			case line.has("DG/VD"), line.has("VD") && line.has("TYPE") && line.has("Size"):
 				f.readVolume(line)
 			case line.has("EID:Slot") && line.has("Row"):
 				f.readTopology(line)
@@ -349,6 +349,7 @@ func (f *found) readDrive(line row, jbod bool) raid.DiskID {
 	}
 	d.group = cmp.Or(d.group, line.text("DG"))
 	d.printed = cmp.Or(d.printed, line.text("Size"))
+	f.decimal = f.decimal || binaryUnit.MatchString(line.text("Size"))
 	d.Bus = cmp.Or(d.Bus, bus(line.text("Intf")))
 	d.Medium = cmp.Or(d.Medium, medium(line.text("Med"), line.text("Intf")))
 	d.Model = cmp.Or(d.Model, known(line.text("Model")))
@@ -414,6 +415,9 @@ func (v *volume) addMember(id raid.DiskID) {
 // readVolume reads a line of VD LIST and its kin.
 func (f *found) readVolume(line row) *volume {
 	group, number, ok := strings.Cut(line.text("DG/VD"), "/")
+	if !line.has("DG/VD") { // HBAs with the RAID of IR firmware have no drive groups
+		group, number, ok = "", line.text("VD"), true
+	}
 	n, err := strconv.Atoi(number)
 	if !ok || err != nil || n < 0 || n > 9999 {
 		return nil
@@ -427,6 +431,7 @@ func (f *found) readVolume(line row) *volume {
 	v.State = volumeState(line.text("State"))
 	v.Name = cmp.Or(v.Name, line.text("Name"))
 	v.printed = cmp.Or(v.printed, line.text("Size"))
+	f.decimal = f.decimal || binaryUnit.MatchString(v.printed)
 	if line.has("CurrentCache") {
 		f.eight = true
 		v.Current, v.cache = cachePolicies(line.text("CurrentCache")), cachePolicies(line.text("DefaultCache"))
