@@ -189,7 +189,7 @@ func showInventories(w io.Writer, inventories []*raid.Inventory) error {
 			plain(dash(c.Firmware)), plain(dash(string(c.Mode))))
 		var rows [][]string
 		for _, d := range inv.Disks {
-			rows = append(rows, []string{dash(d.Location), d.State.String(), inexact(d.Bytes, d.Rounded), dash(string(d.Medium)), dash(string(d.Bus)),
+			rows = append(rows, []string{dash(d.Location), driveState(d), inexact(d.Bytes, d.Rounded), dash(string(d.Medium)), dash(string(d.Bus)),
 				dash(d.Model), dash(d.Serial)})
 		}
 		if err := table(w, []string{"DRIVE", "STATE", "SIZE", "MEDIUM", "BUS", "MODEL", "SERIAL"}, rows); err != nil {
@@ -210,6 +210,17 @@ func showInventories(w io.Writer, inventories []*raid.Inventory) error {
 	return nil
 }
 
+func driveState(d raid.PhysicalDisk) string {
+	s := d.State.String()
+	if d.Foreign {
+		s += ", foreign"
+	}
+	if d.SMARTAlert != nil && *d.SMARTAlert {
+		s += ", failing"
+	}
+	return s
+}
+
 // inexact is a size, to three digits where the tool told no more.
 func inexact(bytes int64, rounded bool) string {
 	if !rounded {
@@ -217,7 +228,7 @@ func inexact(bytes int64, rounded bool) string {
 	}
 	value, unit := float64(bytes), "B"
 	for _, larger := range []string{"kB", "MB", "GB", "TB", "PB"} {
-		if value < 1000 {
+		if value < 999.5 { // or %.3g makes it 1e+03
 			break
 		}
 		value, unit = value/1000, larger

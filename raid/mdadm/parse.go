@@ -20,8 +20,10 @@ type array struct {
 	level    string // raid1, container
 	metadata string // 1.0, imsm
 	// state is mdadm's line of words; empty: it did not say.
-	state    string
-	devices  int
+	state   string
+	devices int
+	// working are those that /proc/mdstat counts as such.
+	working  int
 	kib      int64
 	chunk    int64 // bytes
 	members  []member
@@ -73,6 +75,9 @@ func parseDetail(output []byte) []array {
 		a := array{device: b.device, level: b.value("Raid Level"), metadata: b.value("Version"), state: b.value("State"),
 			uuid: uuidOf(b.value("UUID")), name: nameOf(b.value("Name")), kib: leading(b.value("Array Size")),
 			devices: bounded(int(leading(b.value("Raid Devices")))), chunk: chunkOf(b.value("Chunk Size"))}
+		if in := b.value("Container"); in != "" {
+			a.metadata = "/" + in // a firmware's: `/dev/md/imsm0, member 0`
+		}
 		for _, row := range b.table {
 			if m, ok := tableRow(row); ok && len(a.members) < maxMembers {
 				a.members = append(a.members, m)
@@ -193,6 +198,8 @@ func parseExport(output []byte) (array, bool) {
 			a.devices, found = bounded(n), true
 		case "MD_METADATA":
 			a.metadata, found = value, true
+		case "MD_CONTAINER":
+			a.metadata = "/" + value // a firmware's
 		case "MD_UUID":
 			a.uuid, found = uuidOf(value), true
 		case "MD_NAME":
@@ -237,6 +244,11 @@ var personalities = regexp.MustCompile(`(?m)^Personalities :`)
 func parseStat(output []byte) []array {
 	var all []array
 	var a *array
+	defer func() {
+		for i := range all {
+			all[i].rebuilding()
+		}
+	}()
 	for _, line := range lines(output) {
 		if m := statArray.FindStringSubmatch(line); m != nil {
 			if len(all) == maxArrays {
@@ -270,7 +282,7 @@ func parseStat(output []byte) []array {
 				a.chunk = leading(m[1]) << 10
 			}
 			if m := statCount.FindStringSubmatch(line); m != nil {
-				a.devices = bounded(int(leading(m[1])))
+				a.devices, a.working = bounded(int(leading(m[1]))), bounded(int(leading(m[2])))
 				if a.state == "" && leading(m[2]) < leading(m[1]) {
 					a.state = "degraded"
 				}
@@ -285,9 +297,37 @@ func parseStat(output []byte) []array {
 			} else {
 				a.progress = progressOf(m[1], m[2], 100)
 			}
+			switch m[1] { // as --detail has it
+			case "recovery":
+				a.state = strings.TrimPrefix(a.state+", recovering", ", ")
+			case "resync":
+				a.state = strings.TrimPrefix(a.state+", resyncing", ", ")
+			case "reshape":
+				a.state = strings.TrimPrefix(a.state+", reshaping", ", ")
+			}
 		}
 	}
 	return all
+}
+
+// rebuilding finds the members that a recovery is for: /proc/mdstat calls them active, and does not count them among
+// those that work. A new member has the highest number.
+func (a *array) rebuilding() {
+	if a.progress == nil || a.progress.What != "recovery" {
+		return
+	}
+	active := 0
+	for _, m := range a.members {
+		if m.state == "active" {
+			active++
+		}
+	}
+	for i := len(a.members) - 1; i >= 0 && active > a.working; i-- { // they are in the order of their numbers
+		if a.members[i].state == "active" {
+			a.members[i].state = "spare rebuilding"
+			active--
+		}
+	}
 }
 
 func statMemberOf(d []string) member {

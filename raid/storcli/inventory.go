@@ -246,6 +246,7 @@ func (f *found) setMembers(v *volume) {
 	}
 	v.Members = append(v.Members, v.members...)
 	if len(v.Members) > 0 {
+		v.Missing = max(v.perSpan*max(v.Spans, 1)-len(v.Members), 0)
 		return
 	}
 	for _, d := range f.disks {

@@ -78,6 +78,7 @@ type volume struct {
 	printed       string
 	blocks        int64
 	block         int
+	perSpan       int
 	members       []raid.DiskID
 	initial       raid.WritePolicy
 	diskCache     raid.DiskCache
@@ -449,6 +450,9 @@ func (v *volume) properties(line row) {
 	v.block = cmp.Or(v.block, sectorSize(line.text("Block Size")))
 	if n := count(line.text("Span Depth")); n != nil && *n <= 64 {
 		v.Spans = int(*n)
+	}
+	if n := count(line.text("Number of Drives Per Span")); n != nil && *n <= 256 {
+		v.perSpan = int(*n)
 	}
 	v.initial = cmp.Or(v.initial, writePolicy(line.text("Write Cache(initial setting)")))
 	v.diskCache = cmp.Or(v.diskCache, diskCache(line.text("Disk Cache Policy", "Drive Write Cache Policy")))
