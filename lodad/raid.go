@@ -119,7 +119,8 @@ func inFiles(parse func(...[]byte) ([]*raid.Inventory, error), files []string, o
 	return fmt.Errorf("%s: %w", bad, alone)
 }
 
-// readOutputs reads files, and those in directories. Commands that printed nothing have nothing to tell, if others have.
+// readOutputs reads files, and those in directories. Commands that printed nothing have nothing to tell, if others
+// have.
 func readOutputs(names []string) (paths []string, outputs [][]byte, err error) {
 	empty := ""
 	for _, name := range names {
@@ -189,8 +190,8 @@ func showInventories(w io.Writer, inventories []*raid.Inventory) error {
 			plain(dash(c.Firmware)), plain(dash(string(c.Mode))))
 		var rows [][]string
 		for _, d := range inv.Disks {
-			rows = append(rows, []string{dash(d.Location), driveState(d), inexact(d.Bytes, d.Rounded), dash(string(d.Medium)), dash(string(d.Bus)),
-				dash(d.Model), dash(d.Serial)})
+			rows = append(rows, []string{dash(d.Location), driveState(d), inexact(d.Bytes, d.Rounded),
+				dash(string(d.Medium)), dash(string(d.Bus)), dash(d.Model), dash(d.Serial)})
 		}
 		if err := table(w, []string{"DRIVE", "STATE", "SIZE", "MEDIUM", "BUS", "MODEL", "SERIAL"}, rows); err != nil {
 			return err

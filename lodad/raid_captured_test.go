@@ -105,8 +105,9 @@ func TestOutputsOfAnotherToolAreNoInventory(t *testing.T) {
 		}
 	}
 	for reader := range families {
-		for _, text := range []string{"", "\n \n", "lp0 on fire\n", "{}", `{"Controllers": [`, "bash: tool: command not found\n",
-			"<html><body>404</body></html>", "\x7fELF\x02\x01\x01", `{"error":"no such thing"}`, "[]", "null"} {
+		for _, text := range []string{"", "\n \n", "lp0 on fire\n", "{}", `{"Controllers": [`,
+			"bash: tool: command not found\n", "<html><body>404</body></html>", "\x7fELF\x02\x01\x01",
+			`{"error":"no such thing"}`, "[]", "null"} {
 			inventories, err := raidParsers[reader]([]byte(text))
 			assert.Error(t, err, "%s reads %q as %+v", reader, text, inventories)
 		}

@@ -9,13 +9,14 @@ import (
 
 var (
 	// ECMA-48: control sequences, strings up to their end (a terminal's title), and single functions.
-	escapes = regexp.MustCompile(`\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[()*+][ -~]|\x1b[0-Z\\^_a-~]`)
+	escapes = regexp.MustCompile(`\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)|` +
+		`\x1b[()*+][ -~]|\x1b[0-Z\\^_a-~]`)
 	endings = regexp.MustCompile(`\r+\n?`)
 )
 
-// Captured is what a tool printed, out of a file that a person has put it into: an editor or a shell made UTF-16 or a byte
-// order mark of it, a terminal coloured it, Windows ended its lines, a mail indented it. What a tool prints by itself
-// stays as it is, but for carriage returns.
+// Captured is what a tool printed, out of a file that a person has put it into: an editor or a shell made UTF-16 of it
+// or marked its byte order, a terminal coloured it, Windows ended its lines, a mail indented it. What a tool prints by
+// itself stays as it is, but for carriage returns.
 func Captured(file []byte) []byte {
 	text := fromUTF16(file)
 	text = bytes.ReplaceAll(text, []byte("\uFEFF"), nil)

@@ -33,8 +33,8 @@ func TestWhatAToolPrintedIsFoundInWhatPeopleSave(t *testing.T) {
 		"a byte order mark":     "\uFEFF" + printed,
 		"lines of Windows":      "Adapter #0\r\n\r\n  Slot Number: 4\r\nModèle: Größe\r\n",
 		"lines of a terminal":   "Adapter #0\r\r\n\r\n  Slot Number: 4\rModèle: Größe\r\n",
-		"colours and a title": "\x1b]0;root@host: ~\x07\x1b[1;32mAdapter #0\x1b[0m\n\n\x1b(B  Slot Number: \x1b[38;5;9m4\x1b[m\n" +
-			"\x1b[KModèle: Größe\n",
+		"colours and a title": "\x1b]0;root@host: ~\x07\x1b[1;32mAdapter #0\x1b[0m\n\n\x1b(B  Slot Number: " +
+			"\x1b[38;5;9m4\x1b[m\n\x1b[KModèle: Größe\n",
 		"a mail": "    Adapter #0\n\n      Slot Number: 4\n    Modèle: Größe\n",
 	} {
 		t.Run(name, func(t *testing.T) { require.Equal(t, printed, string(Captured([]byte(file)))) })

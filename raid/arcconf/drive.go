@@ -140,8 +140,8 @@ const adaptec = "50000d1"
 var hexadecimal = regexp.MustCompile(`^(?:[0-9a-f]{16}|[0-9a-f]{32})$`)
 
 // naa is a world-wide name as the kernel writes it. What starts with 3 is locally assigned: for a SATA drive the
-// controller makes it up from the port, and the next drive there has the same; Series 5 makes up names of Adaptec's own,
-// which never made a drive. Series 2 to 8 have identifiers of eight
+// controller makes it up from the port, and the next drive there has the same; Series 5 makes up names of Adaptec's
+// own, which never made a drive. Series 2 to 8 have identifiers of eight
 // digits for volumes, which are no such names.
 func naa(s string) string {
 	s = strings.ToLower(s)

@@ -44,9 +44,12 @@ func TestNamesThatSeriesFiveMakesUpForSATADrivesAreNone(t *testing.T) {
 	inv := only(t, "Controllers found: 1\n"+ruled("Physical Device information")+
 		"   Channel #0:\n      Transfer Speed                        : Ultra320\n      Initiator at SCSI ID 7\n"+
 		"      Device #0\n         Device is a Hard drive\n         State                              : Online\n"+
-		"         Transfer Speed                     : SATA 3.0 Gb/s\n         Reported Channel,Device(T:L)       : 0,1(1:0)\n"+
-		"         Reported Location                  : Connector 0, Device 1\n         Serial number                      : LAB0A0001\n"+
-		"         World-wide name                    : 50000D1101000111\n         Total Size                         : 953869 MB\n"+
+		"         Transfer Speed                     : SATA 3.0 Gb/s\n"+
+		"         Reported Channel,Device(T:L)       : 0,1(1:0)\n"+
+		"         Reported Location                  : Connector 0, Device 1\n"+
+		"         Serial number                      : LAB0A0001\n"+
+		"         World-wide name                    : 50000D1101000111\n"+
+		"         Total Size                         : 953869 MB\n"+
 		"      Device #1\n         Device is a Hard drive\n         State                              : Online\n"+
 		"         Transfer Speed                     : Ultra320\n         Reported Channel,Device(T:L)       : 0,2(2:0)\n"+
 		"         Serial number                      : LAB0A0002\n         Size                               : 140014 MB\n"+

@@ -86,8 +86,8 @@ func TestEachArrayOfAnExportIsOne(t *testing.T) {
 	require.Len(t, inv.Foreign, 1, "what is in a firmware's container is the firmware's")
 	assert.Equal(t, []raid.DiskID{"/dev/sdc", "/dev/sdd"}, inv.Foreign[0].Disks)
 
-	_, err := mdadm.Parse([]byte("MD_LEVEL=raid1\nMD_DEVICES=2\nMD_NAME=lab:os\nMD_UUID=00000001:00000002:00000003:00000004\n" +
-		"MD_DEV_UUID=00000001:00000002:00000003:00000009\nMD_EVENTS=17\n"))
+	_, err := mdadm.Parse([]byte("MD_LEVEL=raid1\nMD_DEVICES=2\nMD_NAME=lab:os\n" +
+		"MD_UUID=00000001:00000002:00000003:00000004\nMD_DEV_UUID=00000001:00000002:00000003:00000009\nMD_EVENTS=17\n"))
 	require.ErrorContains(t, err, "none of this", "--examine --export does not name the device")
 }
 
@@ -101,8 +101,9 @@ func TestAVolumeOfAFirmwareIsForeignInDetailToo(t *testing.T) {
 	assert.Equal(t, raid.Level1, inv.Foreign[0].Level.Is)
 }
 
-const scan = "ARRAY /dev/md/os level=raid1 num-devices=2 metadata=1.2 name=lab:os UUID=00000001:00000002:00000003:00000004\n" +
-	"   devices=/dev/sda,/dev/sdb\nARRAY /dev/md0 metadata=1.2 name=lab:0 UUID=00000001:00000002:00000003:00000006\n"
+const scan = "ARRAY /dev/md/os level=raid1 num-devices=2 metadata=1.2 name=lab:os " +
+	"UUID=00000001:00000002:00000003:00000004\n   devices=/dev/sda,/dev/sdb\n" +
+	"ARRAY /dev/md0 metadata=1.2 name=lab:0 UUID=00000001:00000002:00000003:00000006\n"
 
 func TestAScanTellsWhatIsThereAndNotHowItIs(t *testing.T) {
 	inv := parsed(t, scan)

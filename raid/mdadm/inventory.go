@@ -31,8 +31,8 @@ func capabilities() raid.Capabilities {
 }
 
 // Parse reads outputs of one machine, in any order, several in one file as well: of `mdadm --detail`, `mdadm --detail
-// --export`, `mdadm --detail --scan`, `mdadm --examine` and /proc/mdstat. The drives of the inventory are the devices that these name, and nothing is known of them but that;
-// [Driver.Inventory] knows what hw knows.
+// --export`, `mdadm --detail --scan`, `mdadm --examine` and /proc/mdstat. The drives of the inventory are the devices
+// that these name, and nothing is known of them but that; [Driver.Inventory] knows what hw knows.
 func Parse(outputs ...[]byte) (*raid.Inventory, error) {
 	var details, exports, stats, scans []array
 	var found []superblock
@@ -70,8 +70,8 @@ func Parse(outputs ...[]byte) (*raid.Inventory, error) {
 	var nowhere []string
 	for _, s := range scans {
 		i := slices.IndexFunc(all, func(a array) bool {
-			return a.uuid != "" && a.uuid == s.uuid || a.device != "" && a.device == strings.Replace(s.device, "/dev/md/", "/dev/md", 1) ||
-				a.device == s.device
+			return a.uuid != "" && a.uuid == s.uuid || a.device == s.device ||
+				a.device == strings.Replace(s.device, "/dev/md/", "/dev/md", 1)
 		})
 		switch {
 		case i >= 0:

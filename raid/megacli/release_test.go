@@ -35,17 +35,19 @@ func drive(slot, group, state, serial string) string {
 
 func TestTheDisplayOfAConfigurationHasVolumesThatShareDrives(t *testing.T) {
 	for _, title := range []string{"DISK GROUP: 1", "DISK GROUPS: 1"} {
-		inv := read(t, "                                     \n"+strings.Repeat("=", 78)+"\nAdapter: 0\nProduct Name: LAB SAS 8888\n"+
-			"Memory: 128MB\nBBU: Present\nSerial No: LAB0M0001\n"+strings.Repeat("=", 78)+"\nNumber of DISK GROUPS: 1\n\n"+title+
+		inv := read(t, "                                     \n"+strings.Repeat("=", 78)+"\nAdapter: 0\n"+
+			"Product Name: LAB SAS 8888\nMemory: 128MB\nBBU: Present\nSerial No: LAB0M0001\n"+strings.Repeat("=", 78)+
+			"\nNumber of DISK GROUPS: 1\n\n"+title+
 			"\nNumber of Spans: 1\nSPAN: 0\nSpan Reference: 0x01\nNumber of PDs: 2\nNumber of VDs: 2\n"+
 			"Number of dedicated Hotspares: 1\nVirtual Disk Information:\nVirtual Disk: 0 (Target Id: 3)\nName:os\n"+
 			"RAID Level: Primary-1, Secondary-0, RAID Level Qualifier-0\nSize:40960MB\nState: Optimal\nStripe Size: 128kB\n"+
 			"Number Of Drives:2\nSpan Depth:1\nVirtual Disk: 1 (Target Id: 4)\nName:data\n"+
 			"RAID Level: Primary-1, Secondary-0, RAID Level Qualifier-0\nSize:27.986 GB\nState: Optimal\nStripe Size: 64 KB\n"+
-			"Number Of Drives:2\nSpan Depth:1\nPhysical Disk Information:\nPhysical Disk: 0\n"+drive("4", "1", "Online", "LAB0001")+
+			"Number Of Drives:2\nSpan Depth:1\nPhysical Disk Information:\nPhysical Disk: 0\n"+
+			drive("4", "1", "Online", "LAB0001")+
 			"Physical Disk: 1\n"+drive("5", "1", "Online", "LAB0002")+"Dedicated Hotspare: 0\n"+
-			strings.Replace(drive("6", "", "Hotspare, Spun Up", "LAB0003"), "Foreign", "Hotspare Information: \nType: Dedicated, is "+
-				"revertible\nArray #: 1\nForeign", 1)+"\nExit Code: 0x00\n")
+			strings.Replace(drive("6", "", "Hotspare, Spun Up", "LAB0003"), "Foreign", "Hotspare Information: \n"+
+				"Type: Dedicated, is revertible\nArray #: 1\nForeign", 1)+"\nExit Code: 0x00\n")
 		require.EqualValues(t, 128<<20, inv.Controller.Cache.Bytes)
 		require.Len(t, inv.Volumes, 2)
 		for i, v := range inv.Volumes {
@@ -70,8 +72,9 @@ func TestASpareOfADiskGroupThatNobodyTellsIsNotPassedOffAsGlobal(t *testing.T) {
 }
 
 func TestACacheOfSSDsHasNoLevel(t *testing.T) {
-	inv := read(t, "\n\nAdapter 0 -- Virtual Drive Information:\nCacheCade Virtual Drive: 1 (Target Id: 1)\nVirtual Drive Type: CacheCade \n"+
-		"Name:cache0\nSize:512.0 GB\nTarget Id of the Associated LDs : None\n\n\nExit Code: 0x00\n")
+	inv := read(t, "\n\nAdapter 0 -- Virtual Drive Information:\nCacheCade Virtual Drive: 1 (Target Id: 1)\n"+
+		"Virtual Drive Type: CacheCade \nName:cache0\nSize:512.0 GB\n"+
+		"Target Id of the Associated LDs : None\n\n\nExit Code: 0x00\n")
 	require.Equal(t, raid.LevelState{Raw: "CacheCade"}, inv.Volumes[0].Level)
 	require.Equal(t, "cache0", inv.Volumes[0].Name)
 }

@@ -47,8 +47,9 @@ func volumeState(raw string) raid.VolumeState {
 func batteryState(raw string) raid.BatteryState {
 	return raid.BatteryState{Raw: raw, Is: map[string]raid.BatteryStateKind{"optimal": raid.BatteryGood,
 		"operational": raid.BatteryGood, "charging": raid.BatteryCharging, "learning": raid.BatteryCharging,
-		"failed": raid.BatteryFailed, "non operational": raid.BatteryFailed, "degraded": raid.BatteryFailed, "degraded(need attention)": raid.BatteryFailed,
-		"missing": raid.BatteryMissing}[strings.ToLower(raw)]}
+		"failed": raid.BatteryFailed, "non operational": raid.BatteryFailed, "degraded": raid.BatteryFailed,
+		"degraded(need attention)": raid.BatteryFailed,
+		"missing":                  raid.BatteryMissing}[strings.ToLower(raw)]}
 }
 
 var levelPattern = regexp.MustCompile(`^Primary-(\d), Secondary-(\d)`)

@@ -253,8 +253,8 @@ func Parse(outputs ...[]byte) (*raid.Inventory, error) {
 }
 
 // ParseAll reads the same of all drives of a machine. What id-ctrl tells goes to the drive with its serial number; what
-// id-ns tells, which has none, is only taken of a drive and a namespace that are alone. A drive whose PCI address nobody
-// printed has the kernel's name for it as its ID: nvme0.
+// id-ns tells, which has none, is only taken of a drive and a namespace that are alone. A drive whose PCI address
+// nobody printed has the kernel's name for it as its ID: nvme0.
 func ParseAll(outputs ...[]byte) ([]*raid.Inventory, error) {
 	var drives, plain []listedController
 	var ctrls []idCtrl

@@ -120,8 +120,8 @@ func parse(output []byte) *display {
 // nowhere is the place of everything that is missing.
 const nowhere = "0:0"
 
-// Parse reads outputs of one controller: of `sas2ircu N DISPLAY` or `sas3ircu N DISPLAY`, which may be in several parts,
-// and of STATUS.
+// Parse reads outputs of one controller: of `sas2ircu N DISPLAY` or `sas3ircu N DISPLAY`, which may be in several
+// parts, and of STATUS.
 func Parse(outputs ...[]byte) (*raid.Inventory, error) {
 	all, err := ParseAll(outputs...)
 	switch {
@@ -135,8 +135,8 @@ func Parse(outputs ...[]byte) (*raid.Inventory, error) {
 
 var controllerHead = regexp.MustCompile(`(?m)^[ \t]*Controller information[ \t]*$`)
 
-// ParseAll reads outputs of all controllers of a machine. Each begins with what DISPLAY tells of the controller itself; what
-// comes before the first belongs to it. Of LIST and STATUS, what DISPLAY does not tell is taken.
+// ParseAll reads outputs of all controllers of a machine. Each begins with what DISPLAY tells of the controller itself;
+// what comes before the first belongs to it. Of LIST and STATUS, what DISPLAY does not tell is taken.
 func ParseAll(outputs ...[]byte) ([]*raid.Inventory, error) {
 	all := []*display{{}}
 	var lists []listed

@@ -170,8 +170,8 @@ func inquiry(s string) (vendor, model string) {
 
 var hexadecimal = regexp.MustCompile(`^(?:[0-9a-f]{16}|[0-9a-f]{32})$`)
 
-// port of a controller or expander, by the OUIs of its maker: what the tool tells of a SATA drive that has no name of its
-// own there. It stays when the drive goes.
+// port of a controller or expander, by the OUIs of its maker: what the tool tells of a SATA drive that has no name of
+// its own there. It stays when the drive goes.
 var port = regexp.MustCompile(`^naa\.5(?:001438|00508b|1402ec|9440c9)`)
 
 // naa is a world-wide name as the kernel writes it. What starts with 3 is locally assigned: for a SATA drive the

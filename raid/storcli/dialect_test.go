@@ -20,8 +20,8 @@ func only(t *testing.T, text string) *raid.Inventory {
 
 func TestTheRAIDOfAnHBAsFirmwareHasNoDriveGroups(t *testing.T) {
 	inv := only(t, `{"Controllers": [{"Command Status": {"CLI Version": "007.3503.0000.0000 Aug 05, 2025", "Controller": 0,
-		"Status": "Success", "Description": "None"}, "Response Data": {"Product Name": "LAB3008-IR", "PCI Address": "00:01:00:00",
-		"Driver Name": "mpt3sas", "Physical Drives": 2, "PD LIST": [
+		"Status": "Success", "Description": "None"}, "Response Data": {"Product Name": "LAB3008-IR",
+		"PCI Address": "00:01:00:00", "Driver Name": "mpt3sas", "Physical Drives": 2, "PD LIST": [
 		{"EID:Slt": " :0", "State": "Online", "DG": "-", "Size": "893.137 GB", "Intf": "SATA", "Med": "SSD", "SeSz": "512B"},
 		{"EID:Slt": " :1", "State": "Online", "DG": "-", "Size": "893.137 GB", "Intf": "SATA", "Med": "SSD", "SeSz": "512B"},
 		{"EID:Slt": " :2", "State": "UGood", "DG": "-", "Size": "6.984 TB", "Intf": "SATA", "Med": "SSD", "SeSz": "512B"}],
@@ -42,8 +42,8 @@ func TestGBIsDecimalWhereTheToolAlsoHasGiB(t *testing.T) {
 	const answer = `{"Controllers": [{"Command Status": {"CLI Version": "007.3503.0000.0000 Aug 05, 2025", "Controller": 0,
 		"Status": "Success", "Description": "None"}, "Response Data": {"Arrays": 1, "VD LIST": [{"DG/VD": "0/239",
 		"TYPE": "RAID1", "State": "Optl", "Cache": "RWBD", "Size": "278.875 %", "Name": "OS"}], "Physical Drives": 1,
-		"Drive LIST": [{"EID:Slt": "252:1", "DID": 0, "State": "Onln", "DG": 0, "Size": "300.00 GB", "Intf": "SAS", "Med": "HDD",
-		"SeSz": "512B", "Model": "LABHDD300   ", "Sp": "U"}]}}]}`
+		"Drive LIST": [{"EID:Slt": "252:1", "DID": 0, "State": "Onln", "DG": 0, "Size": "300.00 GB", "Intf": "SAS",
+		"Med": "HDD", "SeSz": "512B", "Model": "LABHDD300   ", "Sp": "U"}]}}]}`
 	inv := only(t, strings.Replace(answer, "%", "GiB", 1))
 	require.EqualValues(t, 300e9, inv.Disks[0].Bytes)
 	require.Equal(t, giga(278.875), inv.Volumes[0].Bytes)
@@ -118,8 +118,9 @@ func TestSeveralAnswersInOneFileAreAllRead(t *testing.T) {
 		{"Product Name": "LAB} 9361", "PD LIST": [{"EID:Slt": "8:0", "State": "UGood", "DG": "-", "Size": "1.0 TB"}]}}]}`
 	const second = `{ "Controllers":[{"Command Status": {"Controller": 1, "Status": "Success"}, "Response Data":
 		{"PD LIST": [{"EID:Slt": "9:1", "State": "JBOD", "DG": "-", "Size": "1.0 TB"}]}}]}`
-	all, err := Parse([]byte("Generating detailed summary {of} the adapter\n" + first + "\n[root@lab ~]# storcli64 /c1 show J\n" + second +
-		"\n[root@lab ~]# storcli2 /c0/eall/sall show\n" + generation8Text))
+	all, err := Parse([]byte("Generating detailed summary {of} the adapter\n" + first +
+		"\n[root@lab ~]# storcli64 /c1 show J\n" + second + "\n[root@lab ~]# storcli2 /c0/eall/sall show\n" +
+		generation8Text))
 	require.NoError(t, err)
 	require.Len(t, all, 2)
 	require.Equal(t, "LAB} 9361", all[0].Controller.Model)

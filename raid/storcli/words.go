@@ -12,8 +12,9 @@ import (
 
 // diskStates are the words of generations 1 and 7 for drives.
 var diskStates = map[string]raid.DiskStateKind{
-	"ONLN": raid.DiskOnline, "ONLINE": raid.DiskOnline, "UGOOD": raid.DiskReady, "JBOD": raid.DiskJBOD, "OFFLN": raid.DiskOffline,
-	"UBAD": raid.DiskBad, "UGUNSP": raid.DiskBad, "UBUNSP": raid.DiskBad,
+	"ONLN": raid.DiskOnline, "ONLINE": raid.DiskOnline, "UGOOD": raid.DiskReady, "JBOD": raid.DiskJBOD,
+	"OFFLN": raid.DiskOffline,
+	"UBAD":  raid.DiskBad, "UGUNSP": raid.DiskBad, "UBUNSP": raid.DiskBad,
 	"GHS": raid.DiskSpare, "DHS": raid.DiskSpare,
 	"RBLD": raid.DiskRebuilding, "CPYBCK": raid.DiskRebuilding,
 	"FAILED": raid.DiskFailed, "FAIL": raid.DiskFailed, "FLD": raid.DiskFailed,
