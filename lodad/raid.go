@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,7 +31,9 @@ func raidParse(g *globals) *cobra.Command {
 		Short: "Print as one neutral inventory what a RAID tool has printed on some machine",
 		Long: `Print as one neutral inventory what a RAID tool has printed on some machine: its
 controllers, drives and volumes. The files are outputs of several commands of one
-machine; a directory stands for all files in it. Nothing is run.
+machine, one file for each or several in one; a directory stands for all files in
+it. Prompts and command lines between them, colours, and what Windows makes of
+text do no harm. Nothing is run.
 
 TOOL is one of ` + strings.Join(drivers.Names(), ", ") + `.
 
@@ -44,13 +47,14 @@ that is needed to correct it.`,
 			if !slices.Contains(drivers.Names(), strings.ToLower(args[0])) {
 				return usageError{fmt.Errorf("lodad raid parse: there is no parser for %q; want %s", args[0], strings.Join(drivers.Names(), ", "))}
 			}
-			outputs, err := readOutputs(args[1:])
+			files, outputs, err := readOutputs(args[1:])
 			if err != nil {
 				return err
 			}
-			inventories, err := drivers.Parse(args[0], outputs...)
+			parse := func(outputs ...[]byte) ([]*raid.Inventory, error) { return drivers.Parse(args[0], outputs...) }
+			inventories, err := parse(outputs...)
 			if err != nil {
-				return fmt.Errorf("%s: %w", args[0], err)
+				return fmt.Errorf("%s: %w", args[0], inFiles(parse, files, outputs, err))
 			}
 			if g.output == "json" {
 				return writeJSON(cmd.OutOrStdout(), append([]*raid.Inventory{}, inventories...))
@@ -63,19 +67,44 @@ that is needed to correct it.`,
 // maxOutput bounds one captured output.
 const maxOutput = 32 << 20
 
-// readOutputs reads files, and those in directories.
-func readOutputs(names []string) ([][]byte, error) {
-	var outputs [][]byte
+// inFiles tells in which file it is that all of them together cannot be read.
+func inFiles(parse func(...[]byte) ([]*raid.Inventory, error), files []string, outputs [][]byte, all error) error {
+	if len(files) == 1 {
+		return fmt.Errorf("%s: %w", files[0], all)
+	}
+	var rest [][]byte
+	var alone error
+	bad := ""
+	for i, output := range outputs {
+		if _, err := parse(output); err != nil && bad == "" {
+			bad, alone = files[i], err
+			continue
+		}
+		rest = append(rest, output)
+	}
+	if bad == "" {
+		return all
+	}
+	if _, err := parse(rest...); err == nil {
+		return fmt.Errorf("%s: %w; the others can be read without it", bad, alone)
+	}
+	return fmt.Errorf("%s: %w", bad, alone)
+}
+
+// readOutputs reads files, and those in directories. Commands that printed nothing have nothing to tell, if others
+// have.
+func readOutputs(names []string) (paths []string, outputs [][]byte, err error) {
+	empty := ""
 	for _, name := range names {
 		info, err := os.Stat(name)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		files := []string{name}
 		if info.IsDir() {
 			entries, err := os.ReadDir(name)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			files = nil
 			for _, e := range entries {
@@ -87,15 +116,22 @@ func readOutputs(names []string) ([][]byte, error) {
 		for _, file := range files {
 			text, err := readBounded(file, maxOutput)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
-			outputs = append(outputs, text)
+			if len(bytes.TrimSpace(text)) == 0 {
+				empty = file
+				continue
+			}
+			paths, outputs = append(paths, file), append(outputs, text)
 		}
 	}
-	if len(outputs) == 0 {
-		return nil, errors.New("there is no file in " + strings.Join(names, ", "))
+	switch {
+	case len(outputs) == 0 && empty != "":
+		return nil, nil, fmt.Errorf("%s is empty; want what the tool printed", empty)
+	case len(outputs) == 0:
+		return nil, nil, errors.New("there is no file in " + strings.Join(names, ", "))
 	}
-	return outputs, nil
+	return paths, outputs, nil
 }
 
 func readBounded(name string, most int64) ([]byte, error) {
@@ -126,8 +162,8 @@ func showInventories(w io.Writer, inventories []*raid.Inventory) error {
 			plain(dash(c.Firmware)), plain(dash(string(c.Mode))))
 		var rows [][]string
 		for _, d := range inv.Disks {
-			rows = append(rows, []string{dash(d.Location), d.State.String(), inexact(d.Bytes, d.Rounded), dash(string(d.Medium)), dash(string(d.Bus)),
-				dash(d.Model), dash(d.Serial)})
+			rows = append(rows, []string{dash(d.Location), driveState(d), inexact(d.Bytes, d.Rounded),
+				dash(string(d.Medium)), dash(string(d.Bus)), dash(d.Model), dash(d.Serial)})
 		}
 		if err := table(w, []string{"DRIVE", "STATE", "SIZE", "MEDIUM", "BUS", "MODEL", "SERIAL"}, rows); err != nil {
 			return err
@@ -147,6 +183,17 @@ func showInventories(w io.Writer, inventories []*raid.Inventory) error {
 	return nil
 }
 
+func driveState(d raid.PhysicalDisk) string {
+	s := d.State.String()
+	if d.Foreign {
+		s += ", foreign"
+	}
+	if d.SMARTAlert != nil && *d.SMARTAlert {
+		s += ", failing"
+	}
+	return s
+}
+
 // inexact is a size, to three digits where the tool told no more.
 func inexact(bytes int64, rounded bool) string {
 	if !rounded {
@@ -154,7 +201,7 @@ func inexact(bytes int64, rounded bool) string {
 	}
 	value, unit := float64(bytes), "B"
 	for _, larger := range []string{"kB", "MB", "GB", "TB", "PB"} {
-		if value < 1000 {
+		if value < 999.5 { // or %.3g makes it 1e+03
 			break
 		}
 		value, unit = value/1000, larger

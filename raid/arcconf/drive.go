@@ -107,7 +107,7 @@ func busOf(s string) hw.Bus {
 		return hw.BusATA
 	case strings.Contains(s, "sas"):
 		return hw.BusSAS
-	case strings.Contains(s, "scsi"):
+	case strings.Contains(s, "scsi"), strings.HasPrefix(s, "ultra"): // Ultra320
 		return hw.BusSCSI
 	}
 	return ""
@@ -134,14 +134,18 @@ func sector(s string) int {
 	return number(s)
 }
 
+// adaptec starts the NAA names that its OUI 0000d1 makes.
+const adaptec = "50000d1"
+
 var hexadecimal = regexp.MustCompile(`^(?:[0-9a-f]{16}|[0-9a-f]{32})$`)
 
 // naa is a world-wide name as the kernel writes it. What starts with 3 is locally assigned: for a SATA drive the
-// controller makes it up from the port, and the next drive there has the same. Series 2 to 8 have identifiers of eight
+// controller makes it up from the port, and the next drive there has the same; Series 5 makes up names of Adaptec's
+// own, which never made a drive. Series 2 to 8 have identifiers of eight
 // digits for volumes, which are no such names.
 func naa(s string) string {
 	s = strings.ToLower(s)
-	if !hexadecimal.MatchString(s) || s[0] == '3' || strings.Trim(s, "0") == "" {
+	if !hexadecimal.MatchString(s) || s[0] == '3' || strings.HasPrefix(s, adaptec) || strings.Trim(s, "0") == "" {
 		return ""
 	}
 	return "naa." + s

@@ -3,6 +3,7 @@ package arcconf
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,7 +29,10 @@ func Parse(outputs ...[]byte) ([]*raid.Inventory, error) {
 		if size += len(output); size > 64<<20 {
 			return nil, errors.New("arcconf: outputs of more than 64 MiB are of no machine")
 		}
-		r.output(strings.ToValidUTF8(string(output), "\uFFFD"))
+		if sasircu.Match(output) {
+			continue // which has the same headings
+		}
+		r.output(strings.ToValidUTF8(string(raid.Captured(output)), "\uFFFD"))
 	}
 	if len(r.controllers) == 0 {
 		if r.found == 0 {
@@ -54,6 +58,8 @@ func Parse(outputs ...[]byte) ([]*raid.Inventory, error) {
 	}
 	return inventories, nil
 }
+
+var sasircu = regexp.MustCompile(`(?m)SAS[23]IRCU: |SAS[23] IR Configuration Utility|^\s*IR [Vv]olume `)
 
 const noAddress = "the tool does not tell the controller's PCI address"
 

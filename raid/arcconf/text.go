@@ -112,7 +112,8 @@ func (r *reader) output(text string) {
 func top(title string) bool {
 	switch title {
 	case "controller information", "array information", "logical device information", "logical drive information",
-		"physical device information", "connector information", "maxcache information", "task information":
+		"physical device information", "connector information", "maxcache information", "task information",
+		"logical device task:", "logical drive task:":
 		return true
 	}
 	return false
@@ -213,7 +214,7 @@ func (r *reader) field(label, value string) {
 		return
 	}
 	switch {
-	case r.section == "" && (label == "logical device" || label == "logical drive"):
+	case strings.HasSuffix(r.section, " task:") && (label == "logical device" || label == "logical drive"):
 		// GETSTATUS: Logical device, Task ID, Current operation, Status, Priority, Percentage complete
 		task := &item{}
 		task.set("", "logical device", value)

@@ -2,6 +2,7 @@ package arcconf
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,6 +28,7 @@ func (c *controllerItem) virtual(v *setItem, inv *raid.Inventory, arrays map[rai
 		out.Spans = groups
 	}
 	out.State = volumeState(v.get("status of logical device", "status of logical drive"))
+	out.Progress = progress(out.State.Raw)
 	out.Policies, out.Current = policies(v)
 	if boot := v.get("boot type"); boot != "" {
 		primary := strings.EqualFold(boot, "primary") || strings.EqualFold(boot, "primary and secondary")
@@ -39,6 +41,21 @@ func (c *controllerItem) virtual(v *setItem, inv *raid.Inventory, arrays map[rai
 		}
 	}
 	return out
+}
+
+var working = regexp.MustCompile(`([A-Za-z][A-Za-z/ ]*?) ?: ?([0-9]{1,3}(?:\.[0-9]{1,3})?) ?%`)
+
+// progress of `Impacted ( Build/Verify with fix : 90 % )`.
+func progress(state string) *raid.Progress {
+	m := working.FindStringSubmatch(state)
+	if m == nil {
+		return nil
+	}
+	n, err := strconv.ParseFloat(m[2], 64)
+	if err != nil || n > 100 {
+		return nil
+	}
+	return &raid.Progress{What: m[1], Fraction: n / 100}
 }
 
 // members in the order of segments, and how many groups there are.
@@ -127,6 +144,9 @@ func (m *member) location() string {
 // level of `5`, `RAID 10`, and of a simple volume, which is a single drive.
 func level(raw string) raid.LevelState {
 	s := strings.TrimSpace(strings.TrimPrefix(strings.ToLower(raw), "raid"))
+	if parity, ok := strings.CutSuffix(s, "reed-solomon"); ok { // 6 Reed-Solomon
+		s = strings.TrimSpace(parity)
+	}
 	switch l := raid.Level(s); l {
 	case raid.Level0, raid.Level1, raid.Level5, raid.Level6, raid.Level10, raid.Level50, raid.Level60:
 		return raid.LevelState{Is: l, Raw: raw}

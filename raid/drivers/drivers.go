@@ -57,7 +57,7 @@ var families = func() map[raid.Tool]family {
 		raid.Ssacli:  {func(c Config) raid.Driver { return ssacli.New(c.Run, c.Tool, c.PCI...) }, ssacli.Parse},
 		raid.Arcconf: {func(c Config) raid.Driver { return arcconf.New(c.Run, c.Tool, c.PCI...) }, arcconf.Parse},
 		raid.Mdadm:   {openMdadm, single(mdadm.Parse)},
-		raid.Nvme:    {func(c Config) raid.Driver { return nvmens.New(c.Run, c.Tool) }, single(nvmens.Parse)},
+		raid.Nvme:    {func(c Config) raid.Driver { return nvmens.New(c.Run, c.Tool) }, nvmens.ParseAll},
 	}
 	for _, t := range []raid.Tool{raid.Storcli, raid.Storcli2, raid.Perccli, raid.Perccli2} {
 		all[t] = family{func(c Config) raid.Driver { return storcli.New(c.Run, c.Tool) }, storcli.Parse}
@@ -66,7 +66,7 @@ var families = func() map[raid.Tool]family {
 		all[t] = family{openMvcli, single(mvcli.Parse)}
 	}
 	for _, t := range []raid.Tool{raid.Sas2ircu, raid.Sas3ircu} {
-		all[t] = family{func(c Config) raid.Driver { return sasircu.New(c.Run, c.Tool) }, single(sasircu.Parse)}
+		all[t] = family{func(c Config) raid.Driver { return sasircu.New(c.Run, c.Tool) }, sasircu.ParseAll}
 	}
 	return all
 }()

@@ -1,7 +1,6 @@
 package mdadm
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"path"
@@ -31,27 +30,23 @@ func capabilities() raid.Capabilities {
 	}
 }
 
-// Parse reads outputs of one machine, in any order: of `mdadm --detail`, `mdadm --detail --export`, `mdadm --examine`
-// and /proc/mdstat. The drives of the inventory are the devices that these name, and nothing is known of them but that;
-// [Driver.Inventory] knows what hw knows.
+// Parse reads outputs of one machine, in any order, several in one file as well: of `mdadm --detail`, `mdadm --detail
+// --export`, `mdadm --detail --scan`, `mdadm --examine` and /proc/mdstat. The drives of the inventory are the devices
+// that these name, and nothing is known of them but that; [Driver.Inventory] knows what hw knows.
 func Parse(outputs ...[]byte) (*raid.Inventory, error) {
-	var details, exports, stats []array
+	var details, exports, stats, scans []array
 	var found []superblock
 	known := false
 	for _, o := range outputs {
-		if bytes.HasPrefix(o, []byte("Personalities :")) {
-			known = true
-			stats = append(stats, parseStat(o)...)
-			continue
-		}
-		if e, ok := parseExport(o); ok {
-			known = true
-			exports = append(exports, e)
-		}
+		o = raid.Captured(o)
+		known = known || personalities.Match(o)
+		stats = append(stats, parseStat(o)...)
+		exports = append(exports, parseExports(o)...)
 		details = append(details, parseDetail(o)...)
 		found = append(found, parseExamine(o)...)
+		scans = append(scans, parseScanned(o)...)
 	}
-	if !known && len(details)+len(found) == 0 {
+	if !known && len(details)+len(found)+len(exports)+len(stats)+len(scans) == 0 {
 		return nil, errors.New("mdadm: none of this is an output of mdadm --detail, --detail --export, --examine, or " +
 			"/proc/mdstat")
 	}
@@ -71,7 +66,28 @@ func Parse(outputs ...[]byte) (*raid.Inventory, error) {
 			details[i].improve(s)
 		}
 	}
-	return build(merge(details, offline(found)), nil), nil
+	all := merge(details, offline(found))
+	var nowhere []string
+	for _, s := range scans {
+		i := slices.IndexFunc(all, func(a array) bool {
+			return a.uuid != "" && a.uuid == s.uuid || a.device == s.device ||
+				a.device == strings.Replace(s.device, "/dev/md/", "/dev/md", 1)
+		})
+		switch {
+		case i >= 0:
+			all[i].improve(s)
+		case known:
+			// Whatever runs is in /proc/mdstat, under a name of the kernel's: twice would be one too many.
+			nowhere = append(nowhere, s.label())
+		default:
+			all = append(all, s)
+		}
+	}
+	inv := build(all, nil)
+	if len(nowhere) > 0 {
+		inv.Warnings = append(inv.Warnings, "a scan names arrays that nothing else tells of: "+strings.Join(nowhere, ", "))
+	}
+	return inv, nil
 }
 
 // merge adds arrays that do not run to those that do.
@@ -327,6 +343,9 @@ var severity = []raid.DiskStateKind{raid.DiskReady, raid.DiskSpare, raid.DiskOnl
 	raid.DiskRebuilding, raid.DiskFailed}
 
 func worse(a, than raid.DiskStateKind) bool {
+	if a == "" {
+		return than == raid.DiskReady // it is in something, and that is all that is known
+	}
 	return slices.Index(severity, a) >= slices.Index(severity, than)
 }
 
@@ -366,6 +385,9 @@ func (a *array) volumeState(lost int) raid.VolumeState {
 		return raid.VolumeState{Is: raid.VolumeOffline, Raw: "not assembled"}
 	}
 	s := raid.VolumeState{Raw: a.state}
+	if a.scanned && a.state == "" {
+		return s
+	}
 	words := a.words()
 	has := func(w string) bool { return slices.Contains(words, w) }
 	degraded := has("degraded") || lost > 0

@@ -1,6 +1,7 @@
 package mdadm
 
 import (
+	"bytes"
 	"path"
 	"regexp"
 	"slices"
@@ -19,14 +20,18 @@ type array struct {
 	level    string // raid1, container
 	metadata string // 1.0, imsm
 	// state is mdadm's line of words; empty: it did not say.
-	state    string
-	devices  int
+	state   string
+	devices int
+	// working are those that /proc/mdstat counts as such.
+	working  int
 	kib      int64
 	chunk    int64 // bytes
 	members  []member
 	progress *raid.Progress
 	// examined: it does not run, and is known from its members alone.
 	examined bool
+	// scanned: only a line for mdadm.conf tells of it.
+	scanned bool
 }
 
 // member is a device of an array.
@@ -70,6 +75,9 @@ func parseDetail(output []byte) []array {
 		a := array{device: b.device, level: b.value("Raid Level"), metadata: b.value("Version"), state: b.value("State"),
 			uuid: uuidOf(b.value("UUID")), name: nameOf(b.value("Name")), kib: leading(b.value("Array Size")),
 			devices: bounded(int(leading(b.value("Raid Devices")))), chunk: chunkOf(b.value("Chunk Size"))}
+		if in := b.value("Container"); in != "" {
+			a.metadata = "/" + in // a firmware's: `/dev/md/imsm0, member 0`
+		}
 		for _, row := range b.table {
 			if m, ok := tableRow(row); ok && len(a.members) < maxMembers {
 				a.members = append(a.members, m)
@@ -151,6 +159,27 @@ func blocks(output []byte) []block {
 	return all
 }
 
+// parseExports reads what `mdadm --detail --export` has printed of several arrays. Each begins with MD_LEVEL. What
+// `--examine --export` prints looks alike, and has an identity of the device in it.
+func parseExports(output []byte) []array {
+	var all []array
+	var part []byte
+	end := func() {
+		if a, ok := parseExport(part); ok && !bytes.Contains(part, []byte("MD_DEV_UUID=")) && len(all) < maxArrays {
+			all = append(all, a)
+		}
+		part = nil
+	}
+	for line := range bytes.Lines(output) {
+		if bytes.HasPrefix(line, []byte("MD_LEVEL=")) {
+			end()
+		}
+		part = append(part, line...)
+	}
+	end()
+	return all
+}
+
 // parseExport reads what `mdadm --detail --export` prints of one array. False: it is no such output.
 func parseExport(output []byte) (array, bool) {
 	a := array{}
@@ -169,6 +198,8 @@ func parseExport(output []byte) (array, bool) {
 			a.devices, found = bounded(n), true
 		case "MD_METADATA":
 			a.metadata, found = value, true
+		case "MD_CONTAINER":
+			a.metadata = "/" + value // a firmware's
 		case "MD_UUID":
 			a.uuid, found = uuidOf(value), true
 		case "MD_NAME":
@@ -206,10 +237,18 @@ var (
 	statCount    = regexp.MustCompile(`\[(\d+)/(\d+)\] \[[U_]+\]`)
 )
 
+// personalities begin /proc/mdstat, even where there is no array.
+var personalities = regexp.MustCompile(`(?m)^Personalities :`)
+
 // parseStat reads /proc/mdstat, which has one paragraph for each array.
 func parseStat(output []byte) []array {
 	var all []array
 	var a *array
+	defer func() {
+		for i := range all {
+			all[i].rebuilding()
+		}
+	}()
 	for _, line := range lines(output) {
 		if m := statArray.FindStringSubmatch(line); m != nil {
 			if len(all) == maxArrays {
@@ -230,7 +269,8 @@ func parseStat(output []byte) []array {
 			sortMembers(a.members)
 			continue
 		}
-		if a == nil {
+		if a == nil || line == "" || strings.HasPrefix(line, "unused devices:") || blockHead.MatchString(line) {
+			a = nil
 			continue
 		}
 		if m := statBlocks.FindStringSubmatch(line); m != nil {
@@ -242,7 +282,7 @@ func parseStat(output []byte) []array {
 				a.chunk = leading(m[1]) << 10
 			}
 			if m := statCount.FindStringSubmatch(line); m != nil {
-				a.devices = bounded(int(leading(m[1])))
+				a.devices, a.working = bounded(int(leading(m[1]))), bounded(int(leading(m[2])))
 				if a.state == "" && leading(m[2]) < leading(m[1]) {
 					a.state = "degraded"
 				}
@@ -257,9 +297,37 @@ func parseStat(output []byte) []array {
 			} else {
 				a.progress = progressOf(m[1], m[2], 100)
 			}
+			switch m[1] { // as --detail has it
+			case "recovery":
+				a.state = strings.TrimPrefix(a.state+", recovering", ", ")
+			case "resync":
+				a.state = strings.TrimPrefix(a.state+", resyncing", ", ")
+			case "reshape":
+				a.state = strings.TrimPrefix(a.state+", reshaping", ", ")
+			}
 		}
 	}
 	return all
+}
+
+// rebuilding finds the members that a recovery is for: /proc/mdstat calls them active, and does not count them among
+// those that work. A new member has the highest number.
+func (a *array) rebuilding() {
+	if a.progress == nil || a.progress.What != "recovery" {
+		return
+	}
+	active := 0
+	for _, m := range a.members {
+		if m.state == "active" {
+			active++
+		}
+	}
+	for i := len(a.members) - 1; i >= 0 && active > a.working; i-- { // they are in the order of their numbers
+		if a.members[i].state == "active" {
+			a.members[i].state = "spare rebuilding"
+			active--
+		}
+	}
 }
 
 func statMemberOf(d []string) member {
@@ -332,6 +400,51 @@ func parseScan(output []byte) []string {
 			for _, device := range strings.Split(list, ",") {
 				if ok && strings.HasPrefix(device, "/dev/") && !slices.Contains(all, device) && len(all) < maxMembers {
 					all = append(all, device)
+				}
+			}
+		}
+	}
+	return all
+}
+
+var scannedArray = regexp.MustCompile(`^(?:INACTIVE-)?ARRAY (/dev/\S+)(.*)$`)
+
+// parseScanned reads the lines of `mdadm --detail --scan`, which are those of mdadm.conf. They tell little.
+func parseScanned(output []byte) []array {
+	var all []array
+	for _, line := range lines(output) {
+		if m := scannedArray.FindStringSubmatch(line); m != nil {
+			if len(all) == maxArrays {
+				break
+			}
+			all = append(all, array{device: m[1], scanned: true})
+			if strings.HasPrefix(line, "INACTIVE") {
+				all[len(all)-1].state = "inactive"
+			}
+			line = m[2]
+		} else if len(all) == 0 || !strings.HasPrefix(line, " ") {
+			continue // a list of devices has a line of its own
+		}
+		a := &all[len(all)-1]
+		for _, f := range strings.Fields(line) {
+			switch key, value, _ := strings.Cut(f, "="); strings.ToLower(key) {
+			case "level":
+				a.level = value
+			case "metadata":
+				a.metadata = value
+			case "container":
+				a.metadata = "/" + value // a firmware's
+			case "name":
+				a.name = nameOf(value)
+			case "uuid":
+				a.uuid = uuidOf(value)
+			case "num-devices":
+				a.devices = bounded(int(leading(value)))
+			case "devices":
+				for _, device := range strings.Split(value, ",") {
+					if strings.HasPrefix(device, "/dev/") && len(a.members) < maxMembers {
+						a.members = append(a.members, member{device: device, role: -1})
+					}
 				}
 			}
 		}

@@ -25,10 +25,17 @@ var errNotUnderstood = errors.New("this is no answer of MegaCli")
 // An adapter whose PCI address nobody printed has the tool's name for it as its ID: a0.
 func Parse(outputs ...[]byte) ([]*raid.Inventory, error) {
 	var c collection
+	none := false
 	for i, out := range outputs {
+		out = raid.Captured(out)
 		if err := c.read(out); err != nil {
 			return nil, fmt.Errorf("output %d of %d: %w", i+1, len(outputs), err)
 		}
+		none = none || noAdapter.Match(out)
+	}
+	if len(c.adapters) == 0 && !none {
+		// Refused, for one: that ends with an exit code as well.
+		return nil, fmt.Errorf("%w about any adapter: %s", errNotUnderstood, firstLine(outputs))
 	}
 	var all []*raid.Inventory
 	for _, a := range c.sorted() {
@@ -36,6 +43,14 @@ func Parse(outputs ...[]byte) ([]*raid.Inventory, error) {
 		all = append(all, a.inventory())
 	}
 	return all, nil
+}
+
+func firstLine(outputs [][]byte) string {
+	line := ""
+	if len(outputs) > 0 {
+		line, _, _ = strings.Cut(strings.TrimSpace(string(raid.Captured(outputs[0]))), "\n")
+	}
+	return strconv.Quote(line[:min(len(line), 120)])
 }
 
 type collection struct {
@@ -72,7 +87,9 @@ type volume struct {
 	// drives of one span
 	drives   int
 	levelRaw string
-	members  []raid.DiskID
+	// cacheCade: a cache made of SSDs, which has no level and which no operating system sees.
+	cacheCade bool
+	members   []raid.DiskID
 }
 
 func (c *collection) at(number int) *adapter {
@@ -107,7 +124,7 @@ func (c *collection) spread(a *adapter) {
 }
 
 var (
-	adapterTitle = regexp.MustCompile(`^(?:Adapter:? +#?|PCI information for Controller |` +
+	adapterTitle = regexp.MustCompile(`^(?:Adapter:? #?|PCI information for Controller |` +
 		`BBU status for Adapter: ?)(\d{1,3})\b`)
 	noAdapter = regexp.MustCompile(`(?i)controller count: 0\b|` +
 		`no (?:adapter|controller)s? (?:is |are |was |were )?found`)
@@ -115,7 +132,8 @@ var (
 		`\(Target Id: (\d{1,4})\)`)
 	spanTitle    = regexp.MustCompile(`^Span: (\d+) - Number of PDs: (\d+)`)
 	driveTitle   = regexp.MustCompile(`^Enclosure Device ID: ?(\S*)`)
-	position     = regexp.MustCompile(`^Drive's position: Disk(?:Group|Group): (\d+), Span: (\d+), Arm: (\d+)`)
+	position     = regexp.MustCompile(`^Drive's posi?tion: DiskGroup: (\d+), Span: (\d+), Arm: (\d+)`)
+	groupTitle   = regexp.MustCompile(`(?m)^DISK GROUPS?: \d+`)
 	preservedOf  = regexp.MustCompile(`^Virtual Drive\(Target ID 0*(\d+)\): Missing`)
 	foreignCount = regexp.MustCompile(`^There (?:is|are) (\d+|no) foreign configuration(?:\(s\)|s)? on controller (\d+)`)
 	bootDrive    = regexp.MustCompile(`^Adapter (\d+): Boot (?:Virtual )?Drive - #?(\d+)`)
@@ -138,6 +156,9 @@ func (c *collection) read(out []byte) error {
 	var v *volume
 	var d *disk
 	inHotspare := false
+	// -CfgDsply lists the volumes of a group, then its drives; -LdPdInfo the drives of each volume.
+	inGroups := groupTitle.MatchString(text)
+	var together []*volume
 	for _, line := range strings.Split(text, "\n") {
 		if m := foreignCount.FindStringSubmatch(strings.TrimSpace(line)); m != nil {
 			n, _ := strconv.Atoi(m[1])
@@ -162,7 +183,7 @@ func (c *collection) read(out []byte) error {
 		}
 		if m := adapterTitle.FindStringSubmatch(line); m != nil {
 			n, _ := strconv.Atoi(m[1])
-			a, v, d, understood = c.at(n), nil, nil, true
+			a, v, d, together, understood = c.at(n), nil, nil, nil, true
 			continue
 		}
 		if m := rebuilding.FindStringSubmatch(line); m != nil {
@@ -174,9 +195,18 @@ func (c *collection) read(out []byte) error {
 		if a == nil {
 			continue
 		}
+		if groupTitle.MatchString(line) {
+			v, d, together = nil, nil, nil
+			continue
+		}
 		if m := volumeTitle.FindStringSubmatch(line); m != nil {
 			n, _ := strconv.Atoi(m[2])
 			v, d = a.volume(n), nil
+			if v.cacheCade = strings.HasPrefix(line, "CacheCade"); inGroups {
+				together = append(together, v)
+			} else {
+				together = []*volume{v}
+			}
 			continue
 		}
 		if spanTitle.MatchString(line) {
@@ -210,7 +240,7 @@ func (c *collection) read(out []byte) error {
 		switch {
 		case d != nil && d.slot < 0:
 			if n, err := strconv.Atoi(trimmed); name == "Slot Number" && err == nil && n >= 0 && n < 1<<16 {
-				d = a.keep(d, n, v)
+				d = a.keep(d, n, together)
 			}
 		case d != nil:
 			inHotspare = inHotspare || name == "Hotspare Information"
@@ -218,7 +248,7 @@ func (c *collection) read(out []byte) error {
 				d.group, _ = strconv.Atoi(m[1])
 				d.span, _ = strconv.Atoi(m[2])
 				d.arm, _ = strconv.Atoi(m[3])
-				if v != nil {
+				for _, v := range together {
 					v.group = d.group
 				}
 				continue
@@ -236,8 +266,15 @@ func (c *collection) read(out []byte) error {
 			d.fact(name, trimmed, strings.TrimPrefix(value, " "))
 		case v != nil:
 			v.fact(name, trimmed)
-		case name == "Battery State":
-			a.battery = batteryState(trimmed)
+		case strings.EqualFold(name, "Battery State") && trimmed != "":
+			if a.battery.Is != raid.BatteryMissing {
+				a.battery = batteryState(trimmed)
+			}
+		case name == "Battery Pack Missing" && trimmed == "Yes":
+			a.battery = raid.BatteryState{Is: raid.BatteryMissing, Raw: name}
+		case name == "Battery Replacement required" && trimmed == "Yes" && a.battery.Is != raid.BatteryMissing:
+			// Whatever its state is: the controller does not trust it.
+			a.battery = raid.BatteryState{Is: raid.BatteryFailed, Raw: name}
 		default:
 			if a.facts[name] == "" {
 				a.facts[name] = trimmed
@@ -276,8 +313,8 @@ func (a *adapter) volume(number int) *volume {
 	return v
 }
 
-// keep gives a drive its name, and puts it to those that are known and to the volume that it is printed under.
-func (a *adapter) keep(d *disk, slot int, v *volume) *disk {
+// keep gives a drive its name, and puts it to those that are known and to the volumes that it is printed under.
+func (a *adapter) keep(d *disk, slot int, under []*volume) *disk {
 	d.slot = slot
 	enclosure := ""
 	if d.enclosure >= 0 {
@@ -290,8 +327,10 @@ func (a *adapter) keep(d *disk, slot int, v *volume) *disk {
 	} else if len(a.disks) < 4096 {
 		a.disks[d.ID] = d
 	}
-	if v != nil && !slices.Contains(v.members, d.ID) && a.disks[d.ID] != nil {
-		v.members = append(v.members, d.ID)
+	for _, v := range under {
+		if !slices.Contains(v.members, d.ID) && a.disks[d.ID] != nil {
+			v.members = append(v.members, d.ID)
+		}
 	}
 	return d
 }
@@ -401,7 +440,12 @@ func (a *adapter) inventory() *raid.Inventory {
 		v.ID = raid.VolumeID(strconv.Itoa(v.number))
 		v.Spans = v.spans
 		v.Level = level(v.levelRaw, v.spans)
-		v.Members = append([]raid.DiskID{}, v.members...)
+		if v.cacheCade && v.levelRaw == "" {
+			v.Level.Raw = "CacheCade"
+		}
+		v.Members = slices.DeleteFunc(append([]raid.DiskID{}, v.members...), func(id raid.DiskID) bool {
+			return a.disks[id].State.Is == raid.DiskSpare // of its group
+		})
 		if n := v.drives * max(v.spans, 1); len(v.Members) > 0 && n > len(v.Members) {
 			v.Missing = n - len(v.Members)
 		}
@@ -426,6 +470,10 @@ func (a *adapter) inventory() *raid.Inventory {
 				out.SpareFor = append(out.SpareFor, v.ID)
 				v.Spares = append(v.Spares, d.ID)
 			}
+		}
+		if d.dedicated && len(out.SpareFor) == 0 {
+			a.warnings = append(a.warnings, fmt.Sprintf("drive %s is a spare of array %s, and nothing tells which volumes "+
+				"are on it", d.ID, strings.Trim(fmt.Sprint(d.spareOf), "[]")))
 		}
 		if out.Foreign {
 			carriers = append(carriers, d.ID)
@@ -454,7 +502,7 @@ func (a *adapter) controller() raid.Controller {
 	if address := a.address(); address != "" {
 		c.ID = raid.ControllerID(address)
 	}
-	c.Cache.Bytes = size(a.facts["Memory Size"])
+	c.Cache.Bytes = size(cmp.Or(a.facts["Memory Size"], a.facts["Memory"]))
 	c.Cache.Battery = a.battery
 	if a.battery.IsZero() && a.facts["BBU"] == "Present" {
 		c.Cache.Battery = raid.BatteryState{Raw: "Present"}

@@ -47,8 +47,9 @@ func volumeState(raw string) raid.VolumeState {
 func batteryState(raw string) raid.BatteryState {
 	return raid.BatteryState{Raw: raw, Is: map[string]raid.BatteryStateKind{"optimal": raid.BatteryGood,
 		"operational": raid.BatteryGood, "charging": raid.BatteryCharging, "learning": raid.BatteryCharging,
-		"failed": raid.BatteryFailed, "degraded": raid.BatteryFailed, "degraded(need attention)": raid.BatteryFailed,
-		"missing": raid.BatteryMissing}[strings.ToLower(raw)]}
+		"failed": raid.BatteryFailed, "non operational": raid.BatteryFailed, "degraded": raid.BatteryFailed,
+		"degraded(need attention)": raid.BatteryFailed,
+		"missing":                  raid.BatteryMissing}[strings.ToLower(raw)]}
 }
 
 var levelPattern = regexp.MustCompile(`^Primary-(\d), Secondary-(\d)`)
@@ -106,7 +107,7 @@ func diskCache(raw string) raid.DiskCache {
 	return ""
 }
 
-var sizePattern = regexp.MustCompile(`^([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([KMGT])B\b`)
+var sizePattern = regexp.MustCompile(`^([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([KkMGT])B\b`)
 
 // size reads `222.585 GB`, whose unit is binary. 0: it is no size.
 func size(raw string) int64 {
@@ -115,7 +116,7 @@ func size(raw string) int64 {
 		return 0
 	}
 	n, err := strconv.ParseFloat(m[1], 64)
-	n *= map[string]float64{"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}[m[2]]
+	n *= map[string]float64{"K": 1 << 10, "k": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}[m[2]]
 	if err != nil || n >= 1<<62 {
 		return 0
 	}

@@ -32,6 +32,7 @@ const maxRecords = 256
 func parse(outputs ...[]byte) *listing {
 	l := &listing{total: map[string]int{}}
 	for _, output := range outputs {
+		output = raid.Captured(output)
 		var r record
 		for line := range strings.Lines(string(output)) {
 			line = strings.ToValidUTF8(strings.TrimSpace(line[:min(len(line), 4096)]), "?")
@@ -64,6 +65,10 @@ func parse(outputs ...[]byte) *listing {
 			}
 		}
 	}
+	// Other tools have lines like these as well.
+	l.cards = slices.DeleteFunc(l.cards, func(r record) bool { return r.get("supported raid mode", "product") == "" })
+	l.drives = slices.DeleteFunc(l.drives, func(r record) bool { return r.get("size", "model", "serial") == "" })
+	l.volumes = slices.DeleteFunc(l.volumes, func(r record) bool { return r["raid mode"] == "" })
 	return l
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"regexp"
 	"slices"
 	"strconv"
@@ -178,44 +179,153 @@ func decode(output []byte, v any) error {
 	return json.NewDecoder(bytes.NewReader(output[i:])).Decode(v)
 }
 
-// Parse reads outputs of `nvme list --verbose --output-format=json` and `nvme id-ctrl --output-format=json` of one
-// drive.
+// documents are the JSON objects in an output, with noise around them: people put several outputs into one file.
+func documents(output []byte) ([]json.RawMessage, error) {
+	var all []json.RawMessage
+	for len(all) < 4*maxDrives {
+		i := bytes.IndexByte(output, '{')
+		if i < 0 {
+			break
+		}
+		d := json.NewDecoder(bytes.NewReader(output[i:]))
+		var raw json.RawMessage
+		switch err := d.Decode(&raw); {
+		case errors.Is(err, io.ErrUnexpectedEOF):
+			return nil, errors.New("nvmens: the JSON ends in the middle; want all that nvme has printed")
+		case err != nil:
+			output = output[i+1:] // no JSON
+		default:
+			all = append(all, raw)
+			output = output[i+int(d.InputOffset()):]
+		}
+	}
+	return all, nil
+}
+
+// plainList is what `nvme list` prints without --verbose: a line for each namespace that is attached.
+type plainList struct {
+	Devices []struct {
+		DevicePath   string
+		SerialNumber text
+		ModelNumber  text
+		Firmware     text
+		PhysicalSize number
+		SectorSize   number
+	}
+}
+
+var namespacePath = regexp.MustCompile(`^/dev/(nvme\d{1,6})n(\d{1,6})$`)
+
+// drives without addresses, by serial number.
+func (l *plainList) drives() []listedController {
+	var all []listedController
+	for _, d := range l.Devices {
+		m := namespacePath.FindStringSubmatch(d.DevicePath)
+		if m == nil || d.SerialNumber == "" {
+			continue
+		}
+		i := slices.IndexFunc(all, func(c listedController) bool { return c.SerialNumber == d.SerialNumber })
+		if i < 0 {
+			if len(all) == maxDrives {
+				break
+			}
+			i = len(all)
+			all = append(all, listedController{Controller: m[1], SerialNumber: d.SerialNumber, ModelNumber: d.ModelNumber,
+				Firmware: d.Firmware})
+		}
+		id, _ := strconv.ParseInt(m[2], 10, 64) // the number in the name is the namespace's, but for drives that hide some
+		all[i].Namespaces = append(all[i].Namespaces, listedNamespace{NameSpace: strings.TrimPrefix(d.DevicePath, "/dev/"),
+			NSID: number(id), PhysicalSize: d.PhysicalSize, SectorSize: d.SectorSize})
+	}
+	return all
+}
+
+// Parse reads outputs of one drive, as JSON: of `nvme list --verbose` or `nvme list`, `nvme id-ctrl` and `nvme id-ns`.
 func Parse(outputs ...[]byte) (*raid.Inventory, error) {
-	var drive *listedController
-	var ctrl *idCtrl
-	for _, o := range outputs {
-		var l list
-		if err := decode(o, &l); err == nil && len(l.drives()) > 0 {
-			drives := l.drives()
-			if len(drives) > 1 || drive != nil {
-				return nil, errors.New("nvmens: outputs of several drives; want those of one")
-			}
-			drive = &drives[0]
-		}
-		var c idCtrl
-		if err := decode(o, &c); err == nil && c.Serial != nil && c.OACS != nil {
-			if ctrl != nil {
-				return nil, errors.New("nvmens: outputs of several drives; want those of one")
-			}
-			ctrl = &c
-		}
-	}
+	all, err := ParseAll(outputs...)
 	switch {
-	case drive == nil && ctrl == nil:
-		return nil, errors.New("nvmens: none of this is an output of nvme list --verbose or nvme id-ctrl, as JSON")
-	case ctrl == nil:
-		ctrl = &idCtrl{Serial: &drive.SerialNumber, Model: drive.ModelNumber, Firmware: drive.Firmware}
-	case drive == nil:
-		drive = &listedController{}
-	case drive.SerialNumber != "" && *ctrl.Serial != drive.SerialNumber:
-		return nil, fmt.Errorf("nvmens: outputs of the drives %s and %s; want those of one", drive.SerialNumber, *ctrl.Serial)
+	case err != nil:
+		return nil, err
+	case len(all) > 1:
+		return nil, errors.New("nvmens: outputs of several drives; want those of one")
 	}
-	var namespaces []namespace
-	for _, n := range drive.Namespaces {
-		namespaces = append(namespaces, namespace{id: n.NSID, device: "/dev/" + n.NameSpace, bytes: int64(n.PhysicalSize),
-			sector: int64(n.SectorSize)})
+	return all[0], nil
+}
+
+// ParseAll reads the same of all drives of a machine. What id-ctrl tells goes to the drive with its serial number; what
+// id-ns tells, which has none, is only taken of a drive and a namespace that are alone. A drive whose PCI address
+// nobody printed has the kernel's name for it as its ID: nvme0.
+func ParseAll(outputs ...[]byte) ([]*raid.Inventory, error) {
+	var drives, plain []listedController
+	var ctrls []idCtrl
+	var told []idNS
+	for _, o := range outputs {
+		objects, err := documents(raid.Captured(o))
+		if err != nil {
+			return nil, err
+		}
+		for _, object := range objects {
+			var l list
+			if json.Unmarshal(object, &l) == nil {
+				for _, d := range l.drives() {
+					if !slices.ContainsFunc(drives, func(o listedController) bool { return o.Address == d.Address }) {
+						drives = append(drives, d)
+					}
+				}
+			}
+			var p plainList
+			if json.Unmarshal(object, &p) == nil {
+				plain = append(plain, p.drives()...)
+			}
+			var c idCtrl
+			if json.Unmarshal(object, &c) == nil && c.Serial != nil && c.OACS != nil && len(ctrls) < maxDrives {
+				ctrls = append(ctrls, c)
+			}
+			var n idNS
+			if json.Unmarshal(object, &n) == nil && n.bytes() > 0 && len(told) < maxDrives {
+				told = append(told, n)
+			}
+		}
 	}
-	return build(drive, ctrl, namespaces), nil
+	for _, p := range plain {
+		if !slices.ContainsFunc(drives, func(d listedController) bool { return d.SerialNumber == p.SerialNumber }) {
+			drives = append(drives, p)
+		}
+	}
+	if len(drives)+len(ctrls) == 0 {
+		return nil, errors.New("nvmens: none of this is an output of nvme list or nvme id-ctrl, as JSON")
+	}
+	var all []*raid.Inventory
+	used := make([]bool, len(ctrls))
+	for i := range drives {
+		d := &drives[i]
+		ctrl := &idCtrl{Serial: &d.SerialNumber, Model: d.ModelNumber, Firmware: d.Firmware}
+		for j := range ctrls {
+			if !used[j] && (*ctrls[j].Serial == d.SerialNumber || d.SerialNumber == "" && len(drives)+len(ctrls) == 2) {
+				ctrl, used[j] = &ctrls[j], true
+				break
+			}
+		}
+		var namespaces []namespace
+		for _, n := range d.Namespaces {
+			namespaces = append(namespaces, namespace{id: n.NSID, device: "/dev/" + n.NameSpace, bytes: int64(n.PhysicalSize),
+				sector: int64(n.SectorSize)})
+		}
+		if len(namespaces) == 1 && len(drives) == 1 && len(told) == 1 {
+			namespaces[0].wwn = told[0].wwn()
+		}
+		inv := build(d, ctrl, namespaces)
+		if inv.Controller.ID == "" {
+			inv.Controller.ID = raid.ControllerID(d.Controller)
+		}
+		all = append(all, inv)
+	}
+	for j := range ctrls {
+		if !used[j] {
+			all = append(all, build(&listedController{}, &ctrls[j], nil))
+		}
+	}
+	return all, nil
 }
 
 // namespace is what is known of one.

@@ -120,26 +120,73 @@ func parse(output []byte) *display {
 // nowhere is the place of everything that is missing.
 const nowhere = "0:0"
 
-// Parse reads the output of `sas2ircu N DISPLAY` or `sas3ircu N DISPLAY` of one controller, which may be in several
-// parts.
+// Parse reads outputs of one controller: of `sas2ircu N DISPLAY` or `sas3ircu N DISPLAY`, which may be in several
+// parts, and of STATUS.
 func Parse(outputs ...[]byte) (*raid.Inventory, error) {
-	all := &display{}
-	for _, o := range outputs {
-		d := parse(o)
-		if d.controller != nil && all.controller != nil {
-			return nil, errors.New("sasircu: outputs of two controllers; want those of one")
-		}
-		if d.controller != nil {
-			all.controller = d.controller
-		}
-		all.volumes = append(all.volumes, d.volumes...)
-		all.drives = append(all.drives, d.drives...)
-		all.enclosures = append(all.enclosures, d.enclosures...)
+	all, err := ParseAll(outputs...)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(all) > 1:
+		return nil, errors.New("sasircu: outputs of two controllers; want those of one")
 	}
-	if all.controller == nil && len(all.volumes)+len(all.drives) == 0 {
+	return all[0], nil
+}
+
+var controllerHead = regexp.MustCompile(`(?m)^[ \t]*Controller information[ \t]*$`)
+
+// ParseAll reads outputs of all controllers of a machine. Each begins with what DISPLAY tells of the controller itself;
+// what comes before the first belongs to it. Of LIST and STATUS, what DISPLAY does not tell is taken.
+func ParseAll(outputs ...[]byte) ([]*raid.Inventory, error) {
+	all := []*display{{}}
+	var lists []listed
+	var captured [][]byte
+	for _, o := range outputs {
+		o = raid.Captured(o)
+		captured = append(captured, o)
+		lists = append(lists, parseList(o)...)
+		starts := []int{0}
+		for _, at := range controllerHead.FindAllIndex(o, 256) {
+			starts = append(starts, at[0])
+		}
+		for i, start := range starts {
+			end := len(o)
+			if i+1 < len(starts) {
+				end = starts[i+1]
+			}
+			d := parse(o[start:end])
+			last := all[len(all)-1]
+			if d.controller != nil && last.controller != nil {
+				last = &display{}
+				all = append(all, last)
+			}
+			if d.controller != nil {
+				last.controller = d.controller
+			}
+			last.volumes = append(last.volumes, d.volumes...)
+			last.drives = append(last.drives, d.drives...)
+			last.enclosures = append(last.enclosures, d.enclosures...)
+		}
+	}
+	if len(all) == 1 && all[0].controller == nil && len(all[0].volumes)+len(all[0].drives) == 0 {
 		return nil, errors.New("sasircu: none of this is an output of sas2ircu or sas3ircu DISPLAY")
 	}
-	return all.inventory(), nil
+	var inventories []*raid.Inventory
+	for _, d := range all {
+		inv := d.inventory()
+		for _, l := range lists {
+			if l.address == inv.Controller.ID {
+				inv.Controller.ToolID = strconv.Itoa(l.index)
+			}
+		}
+		if len(all) == 1 { // STATUS does not tell of which controller it is
+			for _, o := range captured {
+				progress(inv, o)
+			}
+		}
+		inventories = append(inventories, inv)
+	}
+	return inventories, nil
 }
 
 func (d *display) inventory() *raid.Inventory {

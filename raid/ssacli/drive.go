@@ -71,6 +71,9 @@ func (d *driveItem) physical() raid.PhysicalDisk {
 	out := raid.PhysicalDisk{ID: raid.DiskID(d.id), Location: d.id, Serial: d.get("Serial Number"),
 		Firmware: d.get("Firmware Revision"), WWN: naa(d.get("WWID")), Path: path(d.get("Disk Name"))}
 	out.Vendor, out.Model = inquiry(d.get("Model"))
+	if strings.HasPrefix(d.get("Model"), "ATA ") && port.MatchString(out.WWN) {
+		out.WWN = ""
+	}
 	if size := d.get("Size"); size != "" {
 		out.Bytes, out.Rounded = bytesOf(size, 1000)
 	}
@@ -166,6 +169,10 @@ func inquiry(s string) (vendor, model string) {
 }
 
 var hexadecimal = regexp.MustCompile(`^(?:[0-9a-f]{16}|[0-9a-f]{32})$`)
+
+// port of a controller or expander, by the OUIs of its maker: what the tool tells of a SATA drive that has no name of
+// its own there. It stays when the drive goes.
+var port = regexp.MustCompile(`^naa\.5(?:001438|00508b|1402ec|9440c9)`)
 
 // naa is a world-wide name as the kernel writes it. What starts with 3 is locally assigned: for a SATA drive the
 // controller makes it up from the port, and the next drive there has the same.

@@ -44,7 +44,7 @@ func Parse(outputs ...[]byte) ([]*raid.Inventory, error) {
 		if size += len(output); size > 64<<20 {
 			return nil, errors.New("ssacli: outputs of more than 64 MiB are of no machine")
 		}
-		r.output(strings.ToValidUTF8(string(output), "\uFFFD"))
+		r.output(strings.ToValidUTF8(string(raid.Captured(output)), "\uFFFD"))
 	}
 	var refused error
 	for _, e := range r.errors {

@@ -263,3 +263,15 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestTheNameOfAPortIsNotTheNameOfTheSATADriveThere(t *testing.T) {
+	text := "Smart Array P840 in Slot 1\n\n   Unassigned\n\n      physicaldrive 1I:1:1\n         Status: OK\n" +
+		"         Interface Type: Solid State SATA\n         Size: 500 GB\n         WWID: 51402EC001CBE440\n" +
+		"         Model: ATA     LABSSD500\n\n" +
+		"      physicaldrive 1I:1:2\n         Status: OK\n         Interface Type: SAS\n         Size: 300 GB\n" +
+		"         WWID: 5000C50012345678\n         Model: HP      LABHDD300\n"
+	all, err := ssacli.Parse([]byte(text))
+	require.NoError(t, err)
+	assert.Empty(t, all[0].Disks[0].WWN)
+	assert.Equal(t, "naa.5000c50012345678", all[0].Disks[1].WWN)
+}

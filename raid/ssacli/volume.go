@@ -127,7 +127,8 @@ func volumeState(v *volumeItem) (raid.VolumeState, *raid.Progress) {
 		state.Is = raid.VolumeInitializing
 	case strings.HasPrefix(s, "failed"):
 		state.Is = raid.VolumeFailed
-	case strings.HasPrefix(s, "disabled"), s == "offline", s == "not available", s == "locked":
+	case strings.HasPrefix(s, "disabled"), s == "offline", s == "not available",
+		s == "not yet available", s == "locked":
 		state.Is = raid.VolumeOffline
 	}
 	return state, going

@@ -14,6 +14,11 @@ import (
 // inventory puts together what was found about a controller.
 func (f *found) inventory() *raid.Inventory {
 	inv := &raid.Inventory{Controller: f.controller(), Disks: []raid.PhysicalDisk{}, Volumes: []raid.VirtualDisk{}}
+	for _, d := range f.disks {
+		// One whose size is known tells of what kind the units of all are.
+		_, decimal, exact := measure(d.sectors, d.printed, d.LogicalSector)
+		f.decimal = f.decimal || exact && decimal
+	}
 	volumes := f.makeVolumes(inv)
 	f.makeDisks(inv, volumes)
 	for i := range f.foreign {
@@ -241,10 +246,12 @@ func (f *found) setMembers(v *volume) {
 	}
 	v.Members = append(v.Members, v.members...)
 	if len(v.Members) > 0 {
+		v.Missing = max(v.perSpan*max(v.Spans, 1)-len(v.Members), 0)
 		return
 	}
 	for _, d := range f.disks {
-		if n, err := strconv.Atoi(d.group); err == nil && n == v.group {
+		n, err := strconv.Atoi(d.group)
+		if err == nil && n == v.group || v.group < 0 && known(d.group) == "" && len(f.volumes) == 1 {
 			switch d.meaning(f.eight, false).Is {
 			case raid.DiskOnline, raid.DiskOffline, raid.DiskRebuilding, raid.DiskFailed, raid.DiskMissing:
 				v.Members = append(v.Members, d.ID)
@@ -292,6 +299,8 @@ func (f *found) controller() raid.Controller {
 	c.Mode = mode(f.personality())
 	switch {
 	case c.Mode != "":
+	case f.isHBA() && len(f.volumes) > 0:
+		c.Mode = raid.ModeMixed
 	case f.isHBA():
 		c.Mode = raid.ModeHBA
 	case strings.HasPrefix(strings.ToLower(f.facts["Driver Name"]), "megaraid"), strings.HasPrefix(strings.ToLower(

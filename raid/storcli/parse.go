@@ -21,7 +21,7 @@ import (
 func Parse(outputs ...[]byte) ([]*raid.Inventory, error) {
 	var c collection
 	for i, out := range outputs {
-		replies, err := readReplies(out)
+		replies, err := readReplies(raid.Captured(out))
 		if err != nil {
 			return nil, fmt.Errorf("output %d of %d: %w", i+1, len(outputs), err)
 		}
@@ -78,6 +78,7 @@ type volume struct {
 	printed       string
 	blocks        int64
 	block         int
+	perSpan       int
 	members       []raid.DiskID
 	initial       raid.WritePolicy
 	diskCache     raid.DiskCache
@@ -254,7 +255,7 @@ func (f *found) read(r *reply) {
 					number, _ := strconv.Atoi(drives[1])
 					f.volume(number).addMember(id)
 				}
-			case line.has("DG/VD"):
+			case line.has("DG/VD"), line.has("VD") && line.has("TYPE") && line.has("Size"):
 				f.readVolume(line)
 			case line.has("EID:Slot") && line.has("Row"):
 				f.readTopology(line)
@@ -349,6 +350,7 @@ func (f *found) readDrive(line row, jbod bool) raid.DiskID {
 	}
 	d.group = cmp.Or(d.group, line.text("DG"))
 	d.printed = cmp.Or(d.printed, line.text("Size"))
+	f.decimal = f.decimal || binaryUnit.MatchString(line.text("Size"))
 	d.Bus = cmp.Or(d.Bus, bus(line.text("Intf")))
 	d.Medium = cmp.Or(d.Medium, medium(line.text("Med"), line.text("Intf")))
 	d.Model = cmp.Or(d.Model, known(line.text("Model")))
@@ -414,6 +416,9 @@ func (v *volume) addMember(id raid.DiskID) {
 // readVolume reads a line of VD LIST and its kin.
 func (f *found) readVolume(line row) *volume {
 	group, number, ok := strings.Cut(line.text("DG/VD"), "/")
+	if !line.has("DG/VD") { // HBAs with the RAID of IR firmware have no drive groups
+		group, number, ok = "", line.text("VD"), true
+	}
 	n, err := strconv.Atoi(number)
 	if !ok || err != nil || n < 0 || n > 9999 {
 		return nil
@@ -427,6 +432,7 @@ func (f *found) readVolume(line row) *volume {
 	v.State = volumeState(line.text("State"))
 	v.Name = cmp.Or(v.Name, line.text("Name"))
 	v.printed = cmp.Or(v.printed, line.text("Size"))
+	f.decimal = f.decimal || binaryUnit.MatchString(v.printed)
 	if line.has("CurrentCache") {
 		f.eight = true
 		v.Current, v.cache = cachePolicies(line.text("CurrentCache")), cachePolicies(line.text("DefaultCache"))
@@ -444,6 +450,9 @@ func (v *volume) properties(line row) {
 	v.block = cmp.Or(v.block, sectorSize(line.text("Block Size")))
 	if n := count(line.text("Span Depth")); n != nil && *n <= 64 {
 		v.Spans = int(*n)
+	}
+	if n := count(line.text("Number of Drives Per Span")); n != nil && *n <= 256 {
+		v.perSpan = int(*n)
 	}
 	v.initial = cmp.Or(v.initial, writePolicy(line.text("Write Cache(initial setting)")))
 	v.diskCache = cmp.Or(v.diskCache, diskCache(line.text("Disk Cache Policy", "Drive Write Cache Policy")))

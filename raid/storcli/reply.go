@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"sort"
 	"strconv"
 	"strings"
@@ -110,11 +111,11 @@ func readReplies(out []byte) ([]reply, error) {
 	if len(out) > maxOutput {
 		return nil, fmt.Errorf("an answer of %d bytes; no controller has that much to say", len(out))
 	}
-	// Tools print notices before the object.
-	if at := bytes.Index(out, []byte("{")); at >= 0 && bytes.Contains(out[at:], []byte(`"Controllers"`)) {
-		return readJSON(out[at:])
+	replies, rest, err := readDocuments(out)
+	if err != nil {
+		return nil, err
 	}
-	if replies := readText(string(out)); len(replies) > 0 {
+	if replies = append(replies, readText(string(rest))...); len(replies) > 0 {
 		return replies, nil
 	}
 	line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
@@ -131,6 +132,53 @@ func clip(s string) string {
 	return s
 }
 
+// readDocuments reads all JSON in what a tool printed, and returns what stands around it: notices of the tool, and the
+// answers of other commands, which a person has put into one file.
+func readDocuments(out []byte) (replies []reply, rest []byte, err error) {
+	for {
+		at := opening.FindIndex(out)
+		if at == nil {
+			return replies, append(rest, out...), nil
+		}
+		end, whole := objectEnd(out[at[0]:])
+		more, err := readJSON(out[at[0] : at[0]+end])
+		if err == nil && !whole {
+			err = errors.New("it ends in the middle")
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("the tool's JSON cannot be read: %w", err)
+		}
+		replies, rest, out = append(replies, more...), append(append(rest, out[:at[0]]...), '\n'), out[at[0]+end:]
+	}
+}
+
+// opening is how each answer begins.
+var opening = regexp.MustCompile(`\{\s*"Controllers"\s*:`)
+
+// objectEnd is the length of the object that text starts with, and whether it is closed.
+func objectEnd(text []byte) (int, bool) {
+	depth, inside := 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case inside && c == '\\' && i+1 < len(text) && strings.IndexByte(escaped, text[i+1]) >= 0:
+			i++
+		case c == '"':
+			inside = !inside
+		case inside:
+		case c == '{':
+			depth++
+		case c == '}':
+			if depth--; depth == 0 {
+				return i + 1, true
+			}
+		}
+	}
+	return len(text), false
+}
+
+// escaped are the letters that a backslash may stand before.
+const escaped = `"\/bfnrtu`
+
 func readJSON(out []byte) ([]reply, error) {
 	var document struct {
 		Controllers []struct {
@@ -141,7 +189,7 @@ func readJSON(out []byte) ([]reply, error) {
 	d := json.NewDecoder(bytes.NewReader(mend(out)))
 	d.UseNumber()
 	if err := d.Decode(&document); err != nil {
-		return nil, fmt.Errorf("the tool's JSON cannot be read: %w", err)
+		return nil, err
 	}
 	var replies []reply
 	for _, c := range document.Controllers {
@@ -173,7 +221,7 @@ func mend(out []byte) []byte {
 		case c == '"':
 			inside = false
 		case c == '\\':
-			if i+1 < len(out) && strings.IndexByte(`"\/bfnrtu`, out[i+1]) >= 0 {
+			if i+1 < len(out) && strings.IndexByte(escaped, out[i+1]) >= 0 {
 				fixed = append(fixed, c, out[i+1])
 				i++
 				continue

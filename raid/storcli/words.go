@@ -12,8 +12,9 @@ import (
 
 // diskStates are the words of generations 1 and 7 for drives.
 var diskStates = map[string]raid.DiskStateKind{
-	"ONLN": raid.DiskOnline, "UGOOD": raid.DiskReady, "JBOD": raid.DiskJBOD, "OFFLN": raid.DiskOffline,
-	"UBAD": raid.DiskBad, "UGUNSP": raid.DiskBad, "UBUNSP": raid.DiskBad,
+	"ONLN": raid.DiskOnline, "ONLINE": raid.DiskOnline, "UGOOD": raid.DiskReady, "JBOD": raid.DiskJBOD,
+	"OFFLN": raid.DiskOffline,
+	"UBAD":  raid.DiskBad, "UGUNSP": raid.DiskBad, "UBUNSP": raid.DiskBad,
 	"GHS": raid.DiskSpare, "DHS": raid.DiskSpare,
 	"RBLD": raid.DiskRebuilding, "CPYBCK": raid.DiskRebuilding,
 	"FAILED": raid.DiskFailed, "FAIL": raid.DiskFailed, "FLD": raid.DiskFailed,
@@ -47,7 +48,8 @@ func volumeState(raw string) raid.VolumeState {
 }
 
 func batteryState(raw string) raid.BatteryState {
-	return raid.BatteryState{Is: batteryStates[strings.ToUpper(raw)], Raw: raw}
+	word, _, _ := strings.Cut(raw, "(") // Dgd (Needs Attention)
+	return raid.BatteryState{Is: batteryStates[strings.ToUpper(strings.TrimSpace(word))], Raw: raw}
 }
 
 var levels = map[string]raid.Level{"RAID0": raid.Level0, "RAID1": raid.Level1, "RAID5": raid.Level5,
@@ -147,6 +149,9 @@ var units = map[string]float64{
 var decimalUnits = map[string]float64{"KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "PB": 1e15}
 
 var sizePattern = regexp.MustCompile(`^([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([KMGTP]i?B|B)\b`)
+
+// binaryUnit: the tool says GiB where it means that, and so does not mean it by GB.
+var binaryUnit = regexp.MustCompile(`^[0-9.]+ [KMGTP]iB\b`)
 
 // size reads `3.492 TB` as bytes, with binary units unless decimal is set. 0: it is no size.
 func size(raw string, decimal bool) int64 {
