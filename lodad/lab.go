@@ -73,7 +73,7 @@ called back.`,
 	f.StringVar(&file, "spec", "", "YAML file that describes the rack, instead of --machines")
 	f.BoolVar(&o.Install, "install", false, "import and install all machines, and end when they are done")
 	f.BoolVar(&o.Keep, "keep", false, "keep the rack's files (disks, consoles, database)")
-	f.StringVar(&o.Image, "image", labDebian, "image to install: `debian-lab`, or tiny for a test system that boots in seconds")
+	f.StringVar(&o.Image, "image", labDebian, "image to install: `debian-12-lab`, or tiny for a test system that boots in seconds")
 	f.StringVar(&o.Accel, "accel", orEnv("LODA_ACCEL", "tcg"), "tcg, or kvm where the host has it (LODA_ACCEL)")
 	f.StringVar(&o.Base, "base", "", "base layer of the bootOS that was built elsewhere (base.cpio.zst); empty: built here with Go")
 	f.StringVar(&cache, "cache", orEnv("LODA_CACHE", "/var/cache/loda"), "where images and parts of the bootOS are kept (LODA_CACHE)")
@@ -156,7 +156,7 @@ func labStatus(g *globals) *cobra.Command {
 }
 
 const (
-	labDebian  = "debian-lab"
+	labDebian  = "debian-12-lab"
 	labTiny    = "tiny"
 	labProfile = "lab"
 	labSiteDir = "site"

@@ -63,10 +63,16 @@ type testRack struct {
 // newTestRack builds a rack and starts lodad. change may alter the configuration.
 func newTestRack(t *testing.T, machines []lab.MachineSpec, change func(*config)) *testRack {
 	t.Helper()
+	return newTestRackFor(t, labTiny, 8*time.Minute, machines, change)
+}
+
+// newTestRackFor is a rack that has some time, and installs an image that the cache has.
+func newTestRackFor(t *testing.T, image string, within time.Duration, machines []lab.MachineSpec, change func(*config)) *testRack {
+	t.Helper()
 	need.QEMU(t)
 	cache, err := prepared()
 	require.NoError(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), within)
 	t.Cleanup(cancel)
 	name := strings.ToLower(regexp.MustCompile(`[^A-Za-z]`).ReplaceAllString(t.Name(), ""))
 	rack, err := lab.Up(ctx, lab.Spec{Name: name[4:min(len(name), 20)], AllowDuplicates: true, Machines: machines},
@@ -84,7 +90,7 @@ func newTestRack(t *testing.T, machines []lab.MachineSpec, change func(*config))
 		defer cancel()
 		require.NoError(t, rack.Down(late))
 	})
-	r.labSite, err = newLabSite(ctx, rack, labOptions{Cache: cache, Image: labTiny}, change)
+	r.labSite, err = newLabSite(ctx, rack, labOptions{Cache: cache, Image: image}, change)
 	require.NoError(t, err)
 	r.environ = []string{beLodad + "=1"}
 	require.NoError(t, r.start(ctx))

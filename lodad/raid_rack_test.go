@@ -3,18 +3,24 @@ package main
 import (
 	"crypto/sha256"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/project-loda/loda/inventory"
 	"github.com/project-loda/loda/loda/gitsource/gitsourcetest"
+	"github.com/project-loda/loda/loda/image"
 	"github.com/project-loda/loda/loda/lab"
 	"github.com/project-loda/loda/loda/site"
+	"github.com/project-loda/loda/scripts/need"
 )
 
 // emulatedStorcli builds the emulator of storcli64 for the RAM disk, which has no C library for the real one either.
@@ -76,5 +82,120 @@ disk: {bus: virtio}
 	}
 	for _, e := range r.timeline("SN-MEGA") {
 		require.False(t, e.Kind == inventory.KindAlarm && strings.Contains(e.Message, "RAID"), e.Message)
+	}
+}
+
+// mirrored has two disks for the operating system and two for data.
+func mirrored(m lab.MachineSpec) lab.MachineSpec {
+	m.Disks = []lab.Disk{{Size: 4 << 30}, {Size: 4 << 30}, {Size: 1 << 30}, {Size: 1 << 30}}
+	return m
+}
+
+// softwareRAID is a profile for it.
+const softwareRAID = `
+raid:
+  allow: [destroy]
+  controllers:
+    - controller: md
+      volumes:
+        - {name: os, level: 1, disks: {count: 2, size: 4GiB}, boot: true}
+        - {name: data, level: 0, disks: {count: 2, size: 1GiB}}
+`
+
+func TestAMachineIsInstalledOntoAMirrorAndBootsFromEitherHalf(t *testing.T) {
+	need.QEMU(t)
+	cache, err := prepared()
+	require.NoError(t, err)
+	require.NoError(t, prepareImage(t.Context(), cache, labDebian, func(string) {}))
+	images, err := image.Open(filepath.Join(cache, "images"))
+	require.NoError(t, err)
+	img, err := images.Get(labDebian)
+	require.NoError(t, err)
+	// At every start, what the machine runs from is told on its console.
+	userData := "user_data: |\n  #cloud-config\n  bootcmd:\n" +
+		"  - [sh, -c, 'echo ROOT=$(lsblk -no PKNAME $(findmnt -no SOURCE /)). $(cat /proc/mdstat) END > /dev/ttyS0']\n"
+	origin := gitsourcetest.New(t, map[string]string{
+		"os/debian.yaml":    "kind: image\nimage: " + labDebian + "\nsha256: " + img.SHA256 + "\n",
+		"profiles/mdb.yaml": "match: {vendor: Loda, serial: SN-MDB}\nos: debian\n" + userData + softwareRAID,
+		"profiles/mdu.yaml": "match: {vendor: Loda, serial: SN-MDU}\nos: debian\nboot: kexec\n" + userData + softwareRAID,
+	})
+	r := newTestRackFor(t, labDebian, 15*time.Minute, []lab.MachineSpec{mirrored(bios("mdb")), mirrored(uefi("mdu", lab.BootPXE))}, follow(origin))
+	r.push(origin, map[string]string{"README.md": "The rack's profiles.\n"})
+	r.open("SN-MDB", "SN-MDU")
+	r.powerOn("mdb", "mdu")
+	root := regexp.MustCompile(`ROOT=(\w+)\. (.*?) END`)
+	for _, name := range []string{"mdb", "mdu"} {
+		serial := "SN-" + strings.ToUpper(name)
+		require.Equal(t, 1, r.await(serial, inventory.Installed).Attempt)
+		r.said(serial, `^RAID controller md .*volumes os level 1 .*, data level 0 `)
+		r.said(serial, `^RAID command: mdadm|^RAID command: .*/mdadm --create /dev/md/os `)
+		r.said(serial, `^disk chosen: md\d+, `)
+		said, err := r.rack.Machine(name).Console().Wait(r.ctx, root)
+		require.NoError(t, err)
+		require.Regexp(t, `ROOT=md\d+\. .*active raid1 .*\[UU\].*active raid0|ROOT=md\d+\. .*active raid0 .*active raid1 .*\[UU\]`, said)
+	}
+	var wg sync.WaitGroup
+	for name, pulled := range map[string]int{"mdb": 0, "mdu": 1} {
+		wg.Go(func() {
+			m := r.rack.Machine(name)
+			require.NoError(t, m.PowerOff(r.ctx))
+			require.NoError(t, m.PullDisk(r.ctx, pulled))
+			require.NoError(t, m.PowerOn(r.ctx))
+			said, err := m.Console().Wait(r.ctx, root)
+			require.NoError(t, err)
+			require.Regexp(t, `ROOT=md\d+\. .*active raid1 .*\[(U_|_U)\]`, said, "from the half that is left, as a mirror")
+		})
+	}
+	wg.Wait()
+}
+
+func TestAPowerCutInTheRAIDStageEndsInstalledAndTouchesNothingElse(t *testing.T) {
+	const machines = 5
+	bystander := filepath.Join(t.TempDir(), "bystander")
+	require.NoError(t, os.WriteFile(bystander, []byte(strings.Repeat("somebody's data. ", 1<<16)[:1<<20]), 0o600))
+	var specs []lab.MachineSpec
+	var names, serials []string
+	for i := range machines {
+		m := mirrored(bios(fmt.Sprintf("cut%d", i)))
+		m.Disks = append(m.Disks, lab.Disk{Size: 2 << 30, Image: bystander})
+		specs, names, serials = append(specs, m), append(names, m.Name), append(serials, m.Serial)
+	}
+	origin := gitsourcetest.New(t, map[string]string{
+		"os/tiny.yaml":      "kind: image\nimage: " + labTiny + "\nsha256: " + tinyDigest(t) + "\n",
+		"profiles/cut.yaml": "match: {vendor: Loda}\nos: tiny\n" + softwareRAID,
+	})
+	r := newTestRackFor(t, labTiny, 12*time.Minute, specs, follow(origin))
+	r.push(origin, map[string]string{"README.md": "The rack's profiles.\n"})
+	before := map[string]string{}
+	for _, name := range names {
+		var err error
+		before[name], err = r.rack.Machine(name).DiskDigest(r.ctx, 4)
+		require.NoError(t, err)
+	}
+	r.open(serials...)
+	r.powerOn(names...)
+	// The stage takes some seconds, more or less as the host is busy.
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	chance := rand.New(rand.NewPCG(seed, 0))
+	var wg sync.WaitGroup
+	for i, name := range names {
+		after := time.Duration(i)*1500*time.Millisecond + time.Duration(chance.Int64N(1500))*time.Millisecond
+		wg.Go(func() {
+			r.await(serials[i], inventory.Configuring)
+			time.Sleep(after)
+			state := r.installation(serials[i]).State
+			require.NoError(t, r.rack.Machine(name).Cut(r.ctx))
+			t.Logf("%s: power cut after %s, while %s", name, after, state)
+			require.NoError(t, r.rack.Machine(name).PowerOn(r.ctx))
+		})
+	}
+	wg.Wait()
+	for i, name := range names {
+		r.await(serials[i], inventory.Installed)
+		digest, err := r.rack.Machine(name).DiskDigest(r.ctx, 4)
+		require.NoError(t, err)
+		require.Equal(t, before[name], digest, "the disk that the layout does not name, byte for byte")
+		r.said(serials[i], `^RAID controller md .*volumes os level 1 .*, data level 0 |^RAID controller md .*volumes data level 0 .*, os level 1 `)
 	}
 }
