@@ -323,6 +323,10 @@ func (p *planner) differences(i int, v *VirtualDisk) []string {
 	if w.Spans != 0 && v.Spans != 0 && v.Spans != w.Spans {
 		add("%d spans instead of %d", v.Spans, w.Spans)
 	}
+	if w.Boot && p.inv.Controller.ID == MD && v.Boot != nil && !*v.Boot {
+		add("no firmware starts from it: that takes level 1 on whole drives, with md's own records at their end " +
+			"(metadata 1.0), which is decided when an array is made")
+	}
 	if w.Strip != 0 && v.Strip != 0 && v.Strip != w.Strip {
 		add("strip %s instead of %s", v.Strip, w.Strip)
 	}
@@ -436,6 +440,11 @@ func (p *planner) describe(v *VirtualDisk) string {
 
 // delete plans the end of a volume.
 func (p *planner) delete(v *VirtualDisk, reason string) {
+	if len(p.inv.Controller.Capabilities.Levels) == 0 {
+		p.problem("", "%s must go, and the controller can neither make nor delete volumes; list it as it is, or let unlisted "+
+			"be keep", p.describe(v))
+		return
+	}
 	r := refVolume(p.inv, v)
 	s := Step{Kind: StepDeleteVolume, Volume: &r, Reason: reason, Destroys: []string{p.describe(v)},
 		Needs: []Permission{AllowDestroy}}
