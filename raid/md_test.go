@@ -59,6 +59,21 @@ func TestWhatMDCannotDoIsRefusedWithTheLayout(t *testing.T) {
 	}
 }
 
+func TestAVolumeThatLeavesNoRoomIsNotTheOneThatTakesWhatIsLeft(t *testing.T) {
+	for _, small := range []string{"100GB", "1GB"} {
+		inv := card("0000:3b:00.0", drives(1, 1, hw.NVMe, 960e9)...)
+		inv.Controller.Capabilities = Capabilities{Levels: []LevelCapability{{Level0, 1, 1, 0}}, PartialVolumes: true}
+		with(inv, "1", "", Level0, 960e9, 1)
+		l := one(t, `"unlisted":"remove","volumes":[{"name":"os","level":"0","disks":1,"size":"`+small+`"},
+			{"name":"data","level":"0","disks":{"same_as":"os"}}]`)
+		require.Equal(t, []string{"delete-volume  on 1", "create-volume os on 1", "create-volume data on 1"},
+			words(planned(t, inv, l)))
+		l.Controllers[0].Unlisted = UnlistedKeep
+		_, err := NewPlan([]*Inventory{inv}, l)
+		require.ErrorContains(t, err, "which the layout does not list and leaves")
+	}
+}
+
 func TestAControllerWithoutLevelsDeletesNothing(t *testing.T) {
 	inv := card("0000:3b:00.0", drives(1, 1, hw.NVMe, 960e9)...)
 	inv.Controller.Capabilities = Capabilities{Levels: []LevelCapability{}}
