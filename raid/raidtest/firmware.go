@@ -201,7 +201,11 @@ func (c *Controller) nextNumber() int {
 			}
 		}
 	}
-	for n := 0; ; n++ {
+	first := 0
+	if c.Kind == KindNVMe { // 0 is no namespace
+		first = 1
+	}
+	for n := first; ; n++ {
 		if c.Volume(n) == nil {
 			return n
 		}
