@@ -477,8 +477,8 @@ func (p *planner) describe(v *VirtualDisk) string {
 // delete plans the end of a volume.
 func (p *planner) delete(v *VirtualDisk, reason string) {
 	if len(p.inv.Controller.Capabilities.Levels) == 0 {
-		p.problem("", "%s must go, and the controller can neither make nor delete volumes; list it as it is, or let unlisted "+
-			"be keep", p.describe(v))
+		p.problem("", "%s must go, and the controller can neither make nor delete volumes; list it as it is, or let "+
+			"unlisted be keep", p.describe(v))
 		return
 	}
 	r := refVolume(p.inv, v)

@@ -8,8 +8,8 @@ import (
 )
 
 // happened looks whether a command had its effect, whatever the tool said. Nothing that builds on a command is begun
-// before: wipefs is forced, and would not stop at an array that still runs. known is false where a command has no effect
-// that could be seen by itself; what it is for is looked at when the step is over.
+// before: wipefs is forced, and would not stop at an array that still runs. known is false where a command has no
+// effect that could be seen by itself; what it is for is looked at when the step is over.
 func (d *Driver) happened(ctx context.Context, argv []string) (known bool, wrong error) {
 	name := strings.Join(argv, " ")
 	switch {

@@ -83,7 +83,9 @@ func merge(running, examined []array) []array {
 	for _, e := range examined {
 		if i := slices.IndexFunc(running, func(a array) bool { return a.uuid != "" && a.uuid == e.uuid }); i >= 0 {
 			for _, m := range e.members {
-				if m.state == "spare" && !slices.ContainsFunc(running[i].members, func(o member) bool { return o.device == m.device }) {
+				if m.state == "spare" && !slices.ContainsFunc(running[i].members, func(o member) bool {
+					return o.device == m.device
+				}) {
 					running[i].members = append(running[i].members, member{device: m.device, role: -1, state: leftSpare})
 				}
 			}
@@ -268,8 +270,8 @@ func (b *builder) array(a *array) {
 		switch state.Is {
 		case raid.DiskSpare:
 			if state.Raw == leftSpare {
-				b.warn("%s is not in array %s, and will wait for it as a spare again when that is assembled the next time", m.device,
-					a.label())
+				b.warn("%s is not in array %s, and will wait for it as a spare again when that is assembled the next time",
+					m.device, a.label())
 			}
 			v.Spares = appendNew(v.Spares, diskID)
 			if disk != nil {

@@ -29,6 +29,8 @@ type Record struct {
 	// Spare: it waited. Whoever assembles the array finds it, and it waits again. A member that was lost is behind the
 	// others, and stays out.
 	Spare bool `json:"spare,omitempty"`
+	// Role is the place that a member had.
+	Role int `json:"role,omitempty"`
 }
 
 // SoftwareRAID is the kernel's RAID without drives, as mdadm 4.2 drives it with whole drives.
@@ -100,8 +102,8 @@ func (c *Controller) Stop(number int) error {
 	return nil
 }
 
-// Start is the opposite of [Controller.Stop]. An array that lost more than it bears does not start; its spares come with
-// it.
+// Start is the opposite of [Controller.Stop]. An array that lost more than it bears does not start; its spares come
+// with it.
 func (c *Controller) Start(number int) error {
 	v := c.Volume(number)
 	switch {
@@ -147,7 +149,7 @@ func (c *Controller) Join(number int, serial string) error {
 	for i, m := range v.Members {
 		if o := c.Drive(m); o == nil || o.State == raid.DiskFailed {
 			if o != nil {
-				o.Record = &Record{WWN: v.WWN}
+				o.Record = &Record{WWN: v.WWN, Role: i}
 			}
 			v.Members[i], d.State, d.SpareFor = serial, raid.DiskRebuilding, nil
 			break
@@ -168,10 +170,13 @@ func (c *Controller) Leave(number int, serial string) error {
 	if !lost && !waits {
 		return refuse(RefusedState, "drive %s is no spare of volume %d, and has not failed in it", serial, number)
 	}
+	left := &Record{WWN: v.WWN, Spare: waits}
 	if i := slices.Index(v.Members, serial); i >= 0 {
-		v.Members[i] = ""
+		v.Members[i], left.Role = "", i
+	} else if lost {
+		left.Role = d.Record.Role
 	}
-	d.State, d.SpareFor, d.Record = raid.DiskReady, nil, &Record{WWN: v.WWN, Spare: waits}
+	d.State, d.SpareFor, d.Record = raid.DiskReady, nil, left
 	c.touch(serial)
 	return nil
 }
@@ -229,7 +234,7 @@ func (c *Controller) off() {
 			if d := c.Drive(m); d == nil {
 				v.Members[i] = ""
 			} else if d.State == raid.DiskFailed {
-				v.Members[i], d.Record = "", &Record{WWN: v.WWN}
+				v.Members[i], d.Record = "", &Record{WWN: v.WWN, Role: i}
 			}
 		}
 	}

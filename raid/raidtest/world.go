@@ -39,8 +39,9 @@ func (c *Controller) Insert(serial string) error {
 		}
 		if d.Pulled = false; c.Kind == KindMD {
 			for _, v := range c.VolumesOn(serial) { // the array goes on without it
-				v.Members[slices.Index(v.Members, serial)] = ""
-				d.Record, d.State = &Record{WWN: v.WWN}, raid.DiskReady
+				i := slices.Index(v.Members, serial)
+				v.Members[i] = ""
+				d.Record, d.State = &Record{WWN: v.WWN, Role: i}, raid.DiskReady
 			}
 			return nil
 		}
@@ -76,7 +77,7 @@ func (c *Controller) replace(serial string) {
 		}
 		s.State, s.SpareFor, s.Rebuild = raid.DiskRebuilding, nil, 0
 		if d := c.Drive(serial); d != nil && c.Kind == KindMD {
-			d.Record = &Record{WWN: lost[0].WWN}
+			d.Record = &Record{WWN: lost[0].WWN, Role: slices.Index(lost[0].Members, serial)}
 		}
 		for _, v := range lost {
 			v.Members[slices.Index(v.Members, serial)] = s.Serial

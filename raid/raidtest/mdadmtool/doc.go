@@ -4,7 +4,7 @@
 //	driver := mdadm.New(mdadmtool.Runner(chassis), "mdadm", mdadmtool.Disks(chassis),
 //		mdadm.WithStat(mdadmtool.Stat(chassis)), mdadm.WithAssembly())
 //
-// Like md, it remembers nothing that is not on the drives: after [raidtest.Chassis.PowerOn] no array runs until somebody
-// assembles it, and a drive that had failed is one with old records. A command without any effect, such as wipefs on an
+// Like md, it remembers nothing that is not on the drives: after [raidtest.Chassis.PowerOn] no array runs until
+// somebody assembles it, and a drive that had failed is one with old records. A command without any effect, such as wipefs on an
 // empty drive, counts as one that reads. cmd/mdadm and cmd/wipefs are the same as executables.
 package mdadmtool

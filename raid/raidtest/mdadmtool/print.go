@@ -340,14 +340,17 @@ func (p *printer) stat() {
 	p.printf("unused devices: <none>\n")
 }
 
-// records are the arrays of which a drive tells, and what it says that it is in them.
+// records is the array of which a drive tells, and the place that it says to have there; -1: it waits.
 func (p *printer) records(d *raidtest.Drive) (v *raidtest.Volume, role int) {
 	for _, v := range p.c.Volumes {
 		if i := slices.Index(v.Members, d.Serial); i >= 0 {
 			return v, i
 		}
-		if slices.Contains(d.SpareFor, v.Number) || d.Record != nil && d.Record.WWN == v.WWN {
+		switch r := d.Record; {
+		case slices.Contains(d.SpareFor, v.Number), r != nil && r.WWN == v.WWN && r.Spare:
 			return v, -1
+		case r != nil && r.WWN == v.WWN:
+			return v, r.Role
 		}
 	}
 	return nil, -1
@@ -399,8 +402,8 @@ func (p *printer) examine(devices []string) error {
 				"         Family : 3b2f1c4d\n     Generation : 00000019\n           UUID : 1f0e2d3c:4b5a6978:8796a5b4:c3d2e1f0\n"+
 				"       Checksum : 8d7c6b5a correct\n    MPB Sectors : 1\n          Disks : %d\n   RAID Devices : 1\n\n", name,
 				len(f.Members))
-			p.printf("[%s]:\n           UUID : 99887766:55443322:11009988:77665544\n     RAID Level : %s\n        Members : %d\n\n",
-				cmp.Or(f.Name, "Volume0"), f.Level, len(f.Members))
+			p.printf("[%s]:\n           UUID : 99887766:55443322:11009988:77665544\n     RAID Level : %s\n"+
+				"        Members : %d\n\n", cmp.Or(f.Name, "Volume0"), f.Level, len(f.Members))
 			continue
 		}
 		v, role := p.records(d)
@@ -418,8 +421,8 @@ func (p *printer) examine(devices []string) error {
 
 func (p *printer) superblock(name string, v *raidtest.Volume, role int) {
 	p.printf("%s:\n          Magic : a92b4efc\n        Version : %s\n    Feature Map : 0x0\n     Array UUID : %s\n"+
-		"           Name : any:%s\n  Creation Time : Tue Nov 25 02:11:40 2025\n     Raid Level : %s\n   Raid Devices : %d\n\n",
-		name, metadata(v), uuid(v.WWN), v.Name, level(v), len(v.Members))
+		"           Name : any:%s\n  Creation Time : Tue Nov 25 02:11:40 2025\n     Raid Level : %s\n"+
+		"   Raid Devices : %d\n\n", name, metadata(v), uuid(v.WWN), v.Name, level(v), len(v.Members))
 	p.printf(" Avail Dev Size : %d sectors %s\n", share(v)*2, human(share(v)))
 	if v.Level != raid.Level0 { // whose size is not in the superblock
 		p.printf("     Array Size : %d KiB %s\n", v.Bytes>>10, human(v.Bytes>>10))

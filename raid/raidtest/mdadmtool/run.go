@@ -392,7 +392,8 @@ func create(ctx context.Context, chassis *raidtest.Chassis, l line) (string, rai
 		return refuse("layout %s not understood for raid%s.", layout, v.Level)
 	}
 	return change(ctx, chassis, string(raid.StepCreateVolume), l, func(c *raidtest.Controller) error {
-		ask := v.Level == raid.Level1 && !v.Boot // "this array has metadata at the start and may not be suitable as a boot device"
+		// It warns that such a mirror may not be suitable to boot from.
+		ask := v.Level == raid.Level1 && !v.Boot
 		for _, name := range devices {
 			d := find(c, name)
 			if d == nil {

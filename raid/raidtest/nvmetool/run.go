@@ -120,10 +120,11 @@ func run(ctx context.Context, chassis *raidtest.Chassis, args []string) (string,
 		options []string
 		print   func(c *raidtest.Controller, o map[string]int64) string
 	}{
-		"id-ctrl":   {nil, func(c *raidtest.Controller, _ map[string]int64) string { return idCtrl(c) }},
-		"list-ns":   {[]string{"--all"}, listNS},
-		"id-ns":     {[]string{"--namespace-id", "--force"}, idNS},
-		"ns-rescan": {nil, func(*raidtest.Controller, map[string]int64) string { return "" }}, // the kernel heard it from the drive
+		"id-ctrl": {nil, func(c *raidtest.Controller, _ map[string]int64) string { return idCtrl(c) }},
+		"list-ns": {[]string{"--all"}, listNS},
+		"id-ns":   {[]string{"--namespace-id", "--force"}, idNS},
+		// The kernel heard it from the drive.
+		"ns-rescan": {nil, func(*raidtest.Controller, map[string]int64) string { return "" }},
 	}
 	if read, ok := reads[args[0]]; ok {
 		o, err := options(args[2:], read.options...)
@@ -161,8 +162,8 @@ func run(ctx context.Context, chassis *raidtest.Chassis, args []string) (string,
 	return text, answer, err
 }
 
-func look(ctx context.Context, chassis *raidtest.Chassis, op string, print func(*raidtest.State) (string, error)) (string,
-	raidtest.Answer, error) {
+func look(ctx context.Context, chassis *raidtest.Chassis, op string,
+	print func(*raidtest.State) (string, error)) (string, raidtest.Answer, error) {
 	s, answer, err := chassis.Read(ctx, op)
 	if err != nil || s == nil {
 		return "", answer, err
@@ -216,7 +217,8 @@ func create(c *raidtest.Controller, o map[string]int64) (string, error) {
 	if o["--nsze"] != o["--ncap"] || o["--nsze"] <= 0 || o["--nsze"] > 1<<50 {
 		return "", &raidtest.Refusal{Code: raidtest.RefusedRoom, Text: "such a size and capacity do not go together"}
 	}
-	v, err := c.CreateVolume(raidtest.NewVolume{Level: raid.Level0, Bytes: o["--nsze"] * sector, Drives: []string{d.Serial}})
+	v, err := c.CreateVolume(raidtest.NewVolume{Level: raid.Level0, Bytes: o["--nsze"] * sector,
+		Drives: []string{d.Serial}})
 	if err != nil {
 		return "", err
 	}
@@ -230,7 +232,8 @@ func moved(c *raidtest.Controller, o map[string]int64, name string, do func(int)
 		return "", err
 	}
 	if want := number(c, "cntlid", 5); o["--controllers"] != want {
-		return "", &raidtest.Refusal{Code: raidtest.RefusedUnsupported, Text: fmt.Sprintf("the controller's number is %d", want)}
+		return "", &raidtest.Refusal{Code: raidtest.RefusedUnsupported,
+			Text: fmt.Sprintf("the controller's number is %d", want)}
 	}
 	id := o["--namespace-id"]
 	return fmt.Sprintf("%s: Success, nsid:%d\n", name, id), do(int(id))

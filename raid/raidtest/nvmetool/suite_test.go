@@ -19,8 +19,8 @@ import (
 )
 
 const (
-	address raid.ControllerID = "0000:3b:00.0"
-	serial                    = "PHLN0042001X1P6A"
+	address = raid.ControllerID("0000:3b:00.0")
+	serial  = "PHLN0042001X1P6A"
 )
 
 // machine has one drive, all of which is one namespace.
@@ -146,7 +146,8 @@ func TestAnErasureIsOverWhenTheCommandIs(t *testing.T) {
 			require.NoError(t, apply(t, c, l), kind)
 		}
 		// Nobody can tell whether the data is gone.
-		for _, kind := range []raidtest.FaultKind{raidtest.HangAfter, raidtest.HangBefore, raidtest.Refuse, raidtest.FailExit0} {
+		for _, kind := range []raidtest.FaultKind{raidtest.HangAfter, raidtest.HangBefore, raidtest.Refuse,
+			raidtest.FailExit0} {
 			c = chassis(t, machine())
 			require.NoError(t, c.Edit(func(s *raidtest.State) error {
 				s.Faults = []raidtest.Fault{{Kind: kind, Op: string(raid.StepInitialize)}}
@@ -172,12 +173,13 @@ func TestTheExecutableFindsItsChassisInTheEnvironment(t *testing.T) {
 	c := chassis(t, machine())
 	t.Setenv(raidtest.ChassisVariable, c.Path())
 	var stdout, stderr bytes.Buffer
-	require.Zero(t, nvmetool.Main(t.Context(), []string{"id-ctrl", "/dev/nvme0", "--output-format=json"}, &stdout, &stderr))
+	identify := []string{"id-ctrl", "/dev/nvme0", "--output-format=json"}
+	require.Zero(t, nvmetool.Main(t.Context(), identify, &stdout, &stderr))
 	inv, err := nvmens.Parse(stdout.Bytes())
 	require.NoError(t, err)
 	assert.Equal(t, serial, inv.Controller.Serial)
-	for _, args := range [][]string{{}, {"list", "--blind"}, {"id-ctrl"}, {"id-ctrl", "/dev/nvme1"}, {"sanitize", "/dev/nvme0"},
-		{"delete-ns", "/dev/nvme0", "--namespace-id=x"}, {"delete-ns", "/dev/nvme0", "--namespace-id=7"},
+	for _, args := range [][]string{{}, {"list", "--blind"}, {"id-ctrl"}, {"id-ctrl", "/dev/nvme1"},
+		{"sanitize", "/dev/nvme0"}, {"delete-ns", "/dev/nvme0", "--namespace-id=x"}, {"delete-ns", "/dev/nvme0", "--namespace-id=7"},
 		{"attach-ns", "/dev/nvme0", "--namespace-id=1", "--controllers=6"},
 		{"create-ns", "/dev/nvme0", "--nsze=8", "--ncap=8", "--block-size=4096"},
 		{"create-ns", "/dev/nvme0", "--nsze=8", "--ncap=8", "--block-size=512"}} {
