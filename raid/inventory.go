@@ -120,6 +120,8 @@ type Capabilities struct {
 	DiskCache []DiskCache   `json:"disk_cache,omitempty"`
 	// Initialize is what a volume can go through when it is made.
 	Initialize []Initialization `json:"initialize,omitempty"`
+	// InitializeWaits: it is over when its command is, and shows no progress. Only the driver's word tells that it was done.
+	InitializeWaits bool `json:"initialize_waits,omitempty"`
 	// PartialVolumes can be made: smaller than their drives, with others beside them.
 	PartialVolumes bool `json:"partial_volumes,omitempty"`
 	// MaxVolumes and MaxName bound what can be made; 0: not known.

@@ -254,6 +254,11 @@ func (p *planner) keep() {
 			}
 		}
 	}
+	for i, e := range p.kept {
+		if e >= 0 && len(p.crowds(i, &p.inv.Volumes[e])) > 0 {
+			p.kept[i] = -1
+		}
+	}
 	for _, e := range p.kept {
 		if e >= 0 {
 			p.fate[e] = keep
@@ -301,7 +306,38 @@ func (p *planner) elsewhere(i int, v *VirtualDisk) []string {
 	if b := p.base(i); b != i && p.anchor(b) >= 0 && !sameDisks(&p.inv.Volumes[p.anchor(b)], v) {
 		return []string{"it is not on the drives of " + p.want.Volumes[b].Name}
 	}
-	return nil
+	return p.crowds(i, v)
+}
+
+// crowds says that a volume which is to have all that is left has more, so that one which is to be made beside it would
+// have no room: the one namespace of a new NVMe drive, where the layout wants two.
+func (p *planner) crowds(i int, v *VirtualDisk) []string {
+	if p.want.Volumes[i].Size != Max || len(v.Members) == 0 {
+		return nil
+	}
+	n := len(v.Members) + v.Missing
+	room := p.smallest(p.memberIndexes(v))
+	take := func(bytes int64, level Level, spans int) {
+		if d := int64(dataDisks(level, n, spans)); d > 0 {
+			room -= (bytes + d - 1) / d
+		}
+	}
+	for e := range p.inv.Volumes {
+		o := &p.inv.Volumes[e]
+		stays := o == v || p.want.Unlisted != UnlistedRemove || slices.Contains(p.kept, e)
+		if stays && sameDisks(o, v) {
+			take(o.Bytes, o.Level.Is, o.Spans)
+		}
+	}
+	var words []string
+	for k := range p.want.Volumes {
+		if o := &p.want.Volumes[k]; k != i && p.base(k) == p.base(i) && p.kept[k] < 0 {
+			if take(int64(o.Size), o.Level, p.newSpans(o, n)); room < 0 {
+				words = append(words, "it leaves no room for volume "+o.Name)
+			}
+		}
+	}
+	return words
 }
 
 func sameDisks(a, b *VirtualDisk) bool {
@@ -322,6 +358,10 @@ func (p *planner) differences(i int, v *VirtualDisk) []string {
 	}
 	if w.Spans != 0 && v.Spans != 0 && v.Spans != w.Spans {
 		add("%d spans instead of %d", v.Spans, w.Spans)
+	}
+	if w.Boot && p.inv.Controller.ID == MD && v.Boot != nil && !*v.Boot {
+		add("no firmware starts from it: that takes level 1 on whole drives, with md's own records at their end " +
+			"(metadata 1.0), which is decided when an array is made")
 	}
 	if w.Strip != 0 && v.Strip != 0 && v.Strip != w.Strip {
 		add("strip %s instead of %s", v.Strip, w.Strip)
@@ -436,6 +476,11 @@ func (p *planner) describe(v *VirtualDisk) string {
 
 // delete plans the end of a volume.
 func (p *planner) delete(v *VirtualDisk, reason string) {
+	if len(p.inv.Controller.Capabilities.Levels) == 0 {
+		p.problem("", "%s must go, and the controller can neither make nor delete volumes; list it as it is, or let "+
+			"unlisted be keep", p.describe(v))
+		return
+	}
 	r := refVolume(p.inv, v)
 	s := Step{Kind: StepDeleteVolume, Volume: &r, Reason: reason, Destroys: []string{p.describe(v)},
 		Needs: []Permission{AllowDestroy}}

@@ -178,6 +178,12 @@ func (v *validation) volume(at string, c *ControllerLayout, index int, listed ma
 				v.bad(at+"."+p.name, "md has no such policy")
 			}
 		}
+		if _, known := levels[vol.Level]; known && vol.Boot && vol.Level != Level1 {
+			v.bad(at+".boot", "no firmware starts from level %s of md; want level 1, or another volume to start from", vol.Level)
+		}
+		if vol.Level == Level0 && vol.Initialize != "" {
+			v.bad(at+".initialize", "level 0 of md has nothing that could be synchronised; leave it away")
+		}
 	}
 	if vol.Boot {
 		if v.boot != "" {
@@ -298,7 +304,10 @@ func (v *validation) spare(at string, c *ControllerLayout, s Spare, listed map[s
 		v.bad(at+".disks.same_as", "a spare has disks of its own")
 	}
 	if c.Controller.MD && len(s.For) == 0 {
-		v.bad(at+".for", "md has no global spares; name the volumes")
+		v.bad(at+".for", "md has no global spares; name the volume")
+	}
+	if c.Controller.MD && len(s.For) > 1 {
+		v.bad(at+".for", "a spare of md is for one volume, and %d are named; give each of them its own", len(s.For))
 	}
 	if !v.atMost(at+".for", "volumes", len(s.For), 256) {
 		return

@@ -34,6 +34,9 @@
 // All other volumes have metadata 1.2, near the drive's beginning: there, nobody can take one half of a mirror for a
 // drive of its own, and write to it.
 //
+// Which of the two an array has is decided when it is made. One that is there and has metadata 1.2 is not the volume
+// that a layout marks `boot`: it is replaced where the layout says `unlisted: remove`, and else an error says why.
+//
 // A kernel that starts from such a mirror must assemble it before it mounts anything by UUID, since the partitions are
 // on the drives too. Once the array runs, the kernel refuses to mount them from there.
 //

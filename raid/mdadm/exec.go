@@ -67,6 +67,8 @@ func (d *Driver) create(n *raid.NewVolume, devices []string) ([][]string, error)
 			n.Name, maxName)
 	case n.Policies != (raid.Policies{}):
 		return nil, fmt.Errorf("mdadm: volume %s: md has no policies", n.Name)
+	case n.Initialize != "" && n.Level == raid.Level0:
+		return nil, fmt.Errorf("mdadm: volume %s: level 0 has nothing that could be synchronised", n.Name)
 	case n.Initialize != "" && n.Initialize != raid.InitializeFull:
 		return nil, fmt.Errorf("mdadm: volume %s: md always synchronises a new array", n.Name)
 	case n.Spans > 1 && (n.Level != raid.Level10 || n.Spans*2 != len(devices)):
@@ -127,12 +129,18 @@ func (d *Driver) spare(inv *raid.Inventory, s raid.Step, devices []string) ([][]
 	if s.Kind == raid.StepRemoveSpare {
 		var argvs [][]string
 		for i, ref := range s.Disks {
+			left := slices.ContainsFunc(inv.Disks, func(disk raid.PhysicalDisk) bool {
+				return disk.ID == ref.ID && disk.State.Raw == leftSpare
+			})
+			known := false
 			for _, v := range inv.Volumes {
 				if slices.Contains(v.Spares, ref.ID) && v.Path != "" {
-					argvs = append(argvs, []string{d.tool, "--manage", v.Path, "--remove", devices[i]})
+					if known = true; !left {
+						argvs = append(argvs, []string{d.tool, "--manage", v.Path, "--remove", devices[i]})
+					}
 				}
 			}
-			if len(argvs) == i {
+			if !known {
 				return nil, fmt.Errorf("mdadm: drive %s is no spare of an array that runs", ref.ID)
 			}
 		}
@@ -257,8 +265,16 @@ func (d *Driver) Exec(ctx context.Context, _ *raid.Inventory, s raid.Step, repor
 		if err == nil && out.ExitCode != 0 {
 			err = fmt.Errorf("mdadm: %s: exit status %d: %s", strings.Join(argv, " "), out.ExitCode, words(out))
 		}
-		if err != nil {
-			said = err
+		known, wrong := d.happened(ctx, argv)
+		switch {
+		case known && wrong != nil: // also where the tool reported success
+			said = errors.Join(said, err, wrong)
+		case known:
+			err = nil // it is done, and a tool that says otherwise, or hangs, does not matter
+		case err != nil:
+			said = errors.Join(said, err)
+		}
+		if known && wrong != nil || err != nil {
 			break
 		}
 	}

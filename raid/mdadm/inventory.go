@@ -90,9 +90,22 @@ func Parse(outputs ...[]byte) (*raid.Inventory, error) {
 	return inv, nil
 }
 
-// merge adds arrays that do not run to those that do.
+// leftSpare is the state of a drive whose metadata says that it waits for an array that runs without it: it was taken
+// out, and not cleared. Whoever assembles the array the next time finds it, and it waits again.
+const leftSpare = "spare left"
+
+// merge adds arrays that do not run to those that do, and to those the spares that left them.
 func merge(running, examined []array) []array {
 	for _, e := range examined {
+		if i := slices.IndexFunc(running, func(a array) bool { return a.uuid != "" && a.uuid == e.uuid }); i >= 0 {
+			for _, m := range e.members {
+				if m.state == "spare" && !slices.ContainsFunc(running[i].members, func(o member) bool {
+					return o.device == m.device
+				}) {
+					running[i].members = append(running[i].members, member{device: m.device, role: -1, state: leftSpare})
+				}
+			}
+		}
 		if !slices.ContainsFunc(running, func(a array) bool {
 			return a.uuid != "" && a.uuid == e.uuid || slices.ContainsFunc(a.members, func(m member) bool {
 				return slices.ContainsFunc(e.members, func(o member) bool { return o.device == m.device })
@@ -272,6 +285,10 @@ func (b *builder) array(a *array) {
 		}
 		switch state.Is {
 		case raid.DiskSpare:
+			if state.Raw == leftSpare {
+				b.warn("%s is not in array %s, and will wait for it as a spare again when that is assembled the next time",
+					m.device, a.label())
+			}
 			v.Spares = appendNew(v.Spares, diskID)
 			if disk != nil {
 				disk.Volumes = slices.DeleteFunc(disk.Volumes, func(id raid.VolumeID) bool { return id == v.ID })

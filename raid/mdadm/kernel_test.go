@@ -151,6 +151,13 @@ func (k *kernel) Run(_ context.Context, argv ...string) (*raid.Output, error) {
 			print("   Device Role : %s\n   Array State : AA ('A' == active, '.' == missing, 'R' == replacing)", role)
 		}
 		return out, nil
+	case strings.HasPrefix(command, "wipefs /dev/"):
+		for _, device := range devices {
+			if k.dirty[device] || k.on[device] != nil {
+				print("%s 0x1000 linux_raid_member", path.Base(device))
+			}
+		}
+		return out, nil
 	}
 
 	k.log = append(k.log, command)

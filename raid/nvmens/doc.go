@@ -7,7 +7,8 @@
 // Most drives have one namespace and no way to make others: their capabilities have no level, and a layout that wants
 // one is refused when it is planned. Such a drive can still be erased, if it can format: `initialize: full` overwrites
 // the user's data, `initialize: fast` throws away the key that all data is encrypted with, which takes seconds. Neither
-// is there where the drive says that it is not.
+// is there where the drive says that it is not. Nothing shows afterwards that data is gone: an erasure was done when the
+// drive says so, and else it was not.
 //
 // A namespace that is to have all that is left has the drive's capacity less that of the others. Its sectors are those
 // of the namespaces that are there, or 512 bytes on an empty drive.

@@ -97,7 +97,9 @@ func (d *drive) Run(_ context.Context, argv ...string) (*raid.Output, error) {
 	case "list-ns":
 		var all []string
 		for _, id := range d.ids() {
-			all = append(all, fmt.Sprintf(`{"nsid":%d}`, id))
+			if d.namespaces[id].attached || slices.Contains(argv, "--all") {
+				all = append(all, fmt.Sprintf(`{"nsid":%d}`, id))
+			}
 		}
 		return print(`{"nsid_list":[%s]}`, strings.Join(all, ","))
 	case "id-ns":

@@ -78,20 +78,13 @@ func (d *Driver) Inventory(ctx context.Context, id raid.ControllerID) (*raid.Inv
 		ids[n.NSID] = "/dev/" + n.NameSpace
 	}
 	if ctrl.canManage() {
-		var all struct {
-			List *[]struct {
-				NSID number `json:"nsid"`
-			} `json:"nsid_list"`
-		}
-		if err := d.json(ctx, &all, "list-ns", "/dev/"+drive.Controller, "--all"); err != nil {
+		all, err := d.ids(ctx, "/dev/"+drive.Controller, "--all")
+		if err != nil {
 			return nil, err
 		}
-		if all.List == nil {
-			return nil, fmt.Errorf("nvmens: nvme list-ns of %s has no nsid_list; is nvme-cli older than 1.12?", drive.Controller)
-		}
-		for _, n := range *all.List {
-			if _, attached := ids[n.NSID]; !attached && n.NSID > 0 && len(ids) < maxDrives {
-				ids[n.NSID] = ""
+		for _, n := range all {
+			if _, attached := ids[n]; !attached && n > 0 && len(ids) < maxDrives {
+				ids[n] = ""
 			}
 		}
 	}
@@ -112,6 +105,26 @@ func (d *Driver) Inventory(ctx context.Context, id raid.ControllerID) (*raid.Inv
 		namespaces = append(namespaces, n)
 	}
 	return build(drive, ctrl, namespaces), nil
+}
+
+// ids are the namespaces that are attached, or with --all those that there are.
+func (d *Driver) ids(ctx context.Context, device string, options ...string) ([]number, error) {
+	var told struct {
+		List *[]struct {
+			NSID number `json:"nsid"`
+		} `json:"nsid_list"`
+	}
+	if err := d.json(ctx, &told, append([]string{"list-ns", device}, options...)...); err != nil {
+		return nil, err
+	}
+	if told.List == nil {
+		return nil, fmt.Errorf("nvmens: nvme list-ns of %s has no nsid_list; is nvme-cli older than 1.12?", device)
+	}
+	var all []number
+	for _, n := range *told.List {
+		all = append(all, n.NSID)
+	}
+	return all, nil
 }
 
 func (d *Driver) list(ctx context.Context) ([]listedController, error) {
@@ -314,16 +327,21 @@ func (d *Driver) Exec(ctx context.Context, _ *raid.Inventory, s raid.Step, _ fun
 		timed, cancel := context.WithTimeout(ctx, cmp.Or(d.Patience, writeTime))
 		out, err := d.run.Run(timed, argv...)
 		cancel()
-		if err != nil {
-			said = fmt.Errorf("nvmens: run %s: %w", strings.Join(argv, " "), err)
-			erased = erased && argv[1] != "format"
-			break
+		if argv[1] == "format" {
+			// Nothing shows afterwards that data is gone: the drive's word must do. The exit status also tells of what comes
+			// after it, such as the kernel's reading of the partition table.
+			erased = err == nil && strings.Contains(string(out.Stdout)+string(out.Stderr), "Success formatting")
 		}
-		if argv[1] == "format" { // nothing shows afterwards that data is gone: the drive's word must do
-			erased = out.ExitCode == 0 && strings.Contains(string(out.Stdout)+string(out.Stderr), "Success formatting")
+		switch {
+		case err != nil:
+			said = errors.Join(said, fmt.Errorf("nvmens: run %s: %w", strings.Join(argv, " "), err))
+		case out.ExitCode != 0 || !erased:
+			said = errors.Join(said, fmt.Errorf("nvmens: %s: exit status %d: %s", strings.Join(argv, " "), out.ExitCode,
+				words(out)))
 		}
-		if out.ExitCode != 0 || !erased {
-			said = fmt.Errorf("nvmens: %s: exit status %d: %s", strings.Join(argv, " "), out.ExitCode, words(out))
+		// What builds on a command is begun when the drive shows that it was done, whatever the tool said.
+		if wrong := d.happened(ctx, argv); wrong != nil {
+			said = errors.Join(said, wrong)
 			break
 		}
 	}
@@ -332,6 +350,32 @@ func (d *Driver) Exec(ctx context.Context, _ *raid.Inventory, s raid.Step, _ fun
 		return errors.Join(said, err)
 	}
 	return check(s, before, after, erased, said)
+}
+
+// happened asks the drive itself, not the kernel, whether a command had its effect. Of a namespace that was made,
+// [Driver.made] looks for it; that data is gone cannot be asked.
+func (d *Driver) happened(ctx context.Context, argv []string) error {
+	var options []string
+	switch argv[1] {
+	case "attach-ns", "detach-ns":
+	case "delete-ns":
+		options = []string{"--all"}
+	default:
+		return nil
+	}
+	ids, err := d.ids(ctx, argv[2], options...)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(argv, func(a string) bool { return strings.HasPrefix(a, "--namespace-id=") })
+	id, err := strconv.ParseInt(strings.TrimPrefix(argv[i], "--namespace-id="), 10, 64)
+	if err != nil {
+		return fmt.Errorf("nvmens: %s: %w", argv[i], err)
+	}
+	if there := slices.Contains(ids, number(id)); there != (argv[1] == "attach-ns") {
+		return fmt.Errorf("nvmens: %s: the drive does not show that it was done", strings.Join(argv, " "))
+	}
+	return nil
 }
 
 // made finds the one namespace that was not there before.

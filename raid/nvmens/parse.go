@@ -346,7 +346,7 @@ func build(drive *listedController, ctrl *idCtrl, namespaces []namespace) *raid.
 		c.Capabilities.PartialVolumes = true
 		c.Capabilities.MaxVolumes = int(min(ctrl.NN, 1<<20))
 	}
-	if ctrl.canFormat() {
+	if c.Capabilities.InitializeWaits = ctrl.canFormat(); ctrl.canFormat() {
 		c.Capabilities.Initialize = []raid.Initialization{raid.InitializeNone, raid.InitializeFull}
 		if ctrl.canCrypto() {
 			c.Capabilities.Initialize = []raid.Initialization{raid.InitializeNone, raid.InitializeFast, raid.InitializeFull}

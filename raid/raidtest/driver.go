@@ -163,7 +163,7 @@ func (c *Controller) step(s raid.Step) error {
 	case raid.StepCreateVolume:
 		_, err := c.CreateVolume(NewVolume{Name: s.Create.Name, Level: s.Create.Level, Spans: s.Create.Spans,
 			Bytes: s.Create.Bytes, Strip: s.Create.Strip, Policies: s.Create.Policies, Drives: serials,
-			Initialize: s.Create.Initialize})
+			Initialize: s.Create.Initialize, Boot: s.Create.Boot})
 		return err
 	case raid.StepPolicies:
 		return c.SetPolicies(number, s.Policies)

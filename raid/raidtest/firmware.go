@@ -68,6 +68,8 @@ type NewVolume struct {
 	// Drives are serial numbers.
 	Drives     []string
 	Initialize raid.Initialization
+	// Boot: firmware can start from it. That is decided here for md alone; see [Controller.SetBoot].
+	Boot bool
 }
 
 // CreateVolume makes a volume and returns it.
@@ -77,7 +79,7 @@ func (c *Controller) CreateVolume(n NewVolume) (*Volume, error) {
 		return nil, refuse(RefusedCache, "unwritten data of %d volumes is held", len(c.PreservedCache))
 	}
 	for _, d := range c.Drives {
-		if d.Foreign != nil && !d.Pulled && !c.complete(d.Foreign) {
+		if d.Foreign != nil && !d.Pulled && c.Kind == KindCard && !c.complete(d.Foreign) {
 			return nil, refuse(RefusedIncomplete, "an incomplete foreign configuration is there")
 		}
 	}
@@ -162,14 +164,20 @@ func (c *Controller) CreateVolume(n NewVolume) (*Volume, error) {
 	}
 	v.Policies = overlay(c.DefaultPolicies, n.Policies)
 	v.Number = c.nextNumber()
-	c.WWNs++
-	v.WWN = fmt.Sprintf("6%015x%016x", digits(c.Serial), c.WWNs)
-	if n.Initialize == raid.InitializeFull || n.Initialize == raid.InitializeFast {
+	v.WWN = c.newWWN()
+	switch {
+	case c.Kind == KindMD:
+		v.Boot = n.Boot && n.Level == raid.Level1
+		if redundancy(n.Level, len(n.Drives)) > 0 { // md always synchronises
+			v.Initializing = raid.InitializeFull
+		}
+	case c.Kind == KindNVMe: // a format is over when its command is
+	case n.Initialize == raid.InitializeFull || n.Initialize == raid.InitializeFast:
 		v.Initializing = n.Initialize
 	}
 	for _, serial := range n.Drives {
 		d := c.Drive(serial)
-		d.State, d.Data = raid.DiskOnline, ""
+		d.State, d.Data, d.Record = raid.DiskOnline, "", nil
 	}
 	c.touch(n.Drives...)
 	c.Volumes = append(c.Volumes, v)
@@ -193,7 +201,11 @@ func (c *Controller) nextNumber() int {
 			}
 		}
 	}
-	for n := 0; ; n++ {
+	first := 0
+	if c.Kind == KindNVMe { // 0 is no namespace
+		first = 1
+	}
+	for n := first; ; n++ {
 		if c.Volume(n) == nil {
 			return n
 		}
@@ -313,7 +325,7 @@ func (c *Controller) SetPolicies(number int, p raid.Policies) error {
 func (c *Controller) SetBoot(number int) error {
 	v := c.Volume(number)
 	switch {
-	case !c.Capabilities.BootVolume:
+	case !c.Capabilities.BootVolume, c.Kind == KindMD:
 		return refuse(RefusedUnsupported, "a boot volume cannot be chosen")
 	case v == nil:
 		return refuse(RefusedNoVolume, "volume %d is not there", number)
@@ -337,7 +349,7 @@ func (c *Controller) Initialize(number int, kind raid.Initialization) error {
 		return refuse(RefusedState, "volume %d is being initialized", number)
 	}
 	v.Data = ""
-	if kind != raid.InitializeNone {
+	if kind != raid.InitializeNone && c.Kind != KindNVMe {
 		v.Initializing, v.Initialized = kind, 0
 	}
 	c.touch(v.Members...)
@@ -438,6 +450,9 @@ func (c *Controller) SetMode(mode raid.Mode) error {
 
 // start is what happens when the machine starts.
 func (c *Controller) start() {
+	if c.Kind == KindMD {
+		c.off()
+	}
 	if c.PendingMode == "" {
 		return
 	}

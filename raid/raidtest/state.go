@@ -35,6 +35,7 @@ type Entry struct {
 // Controller is a simulated controller.
 type Controller struct {
 	raid.Controller
+	Kind    Kind      `json:"kind,omitempty"`
 	Drives  []*Drive  `json:"drives"`
 	Volumes []*Volume `json:"volumes"`
 	// CountDown: new volumes get numbers from 239 downwards, as newer MegaRAIDs do. Else the lowest free one.
@@ -101,6 +102,8 @@ type Drive struct {
 	SpareFor []int `json:"spare_for,omitempty"`
 	// Foreign is the configuration of another controller that it carries.
 	Foreign *ForeignVolume `json:"foreign,omitempty"`
+	// Record is what md left on it.
+	Record *Record `json:"record,omitempty"`
 	// Rebuild is how far one is, 0 to 1; it counts in state rebuilding.
 	Rebuild float64 `json:"rebuild,omitempty"`
 	// Pulled: it is not there. It is remembered so that it can come back.
@@ -136,9 +139,11 @@ type Volume struct {
 	Strip  hw.Size    `json:"strip,omitempty"`
 	// Policies that were asked for.
 	Policies raid.Policies `json:"policies,omitzero"`
-	// Members are serial numbers, in the order in which they were given.
+	// Members are serial numbers, in the order in which they were given; "" is a place whose drive is gone for good.
 	Members []string `json:"members"`
 	Boot    bool     `json:"boot,omitempty"`
+	// Stopped: the operating system does not see it. See [Controller.Stop].
+	Stopped bool `json:"stopped,omitempty"`
 	// Initializing is what is going on, and Initialized how far it is.
 	Initializing raid.Initialization `json:"initializing,omitempty"`
 	Initialized  float64             `json:"initialized,omitempty"`
@@ -225,6 +230,9 @@ func sameMembers(a, b *Volume) bool {
 
 // State of a volume follows from its members.
 func (c *Controller) State(v *Volume) raid.VolumeStateKind {
+	if v.Stopped {
+		return raid.VolumeOffline
+	}
 	bad, rebuilding := make([]int, max(c.groups(v), 1)), false
 	for i, serial := range v.Members {
 		d := c.Drive(serial)
@@ -243,6 +251,8 @@ func (c *Controller) State(v *Volume) raid.VolumeStateKind {
 		return raid.VolumeDegraded
 	case worst == 0:
 		return raid.VolumeOptimal
+	case worst > bears && c.Kind == KindMD:
+		return raid.VolumeFailed
 	case worst > bears:
 		return raid.VolumeOffline
 	case rebuilding:
@@ -307,14 +317,20 @@ func (c *Controller) Inventory() *raid.Inventory {
 			Foreign: d.Foreign != nil, Locked: d.Locked}
 		for _, v := range c.VolumesOn(d.Serial) {
 			p.Volumes = append(p.Volumes, volumeID(v.Number))
+			if v.Stopped && c.Kind == KindMD {
+				p.State = raid.DiskState{Is: raid.DiskOffline, Raw: "not assembled"}
+			}
 		}
 		for _, n := range d.SpareFor {
 			p.SpareFor = append(p.SpareFor, volumeID(n))
 		}
+		if v := c.waitsFor(d); v != nil {
+			p.State, p.SpareFor = raid.DiskState{Is: raid.DiskSpare, Raw: "left"}, []raid.VolumeID{volumeID(v.Number)}
+		}
 		if d.State == raid.DiskRebuilding {
 			p.Progress = &raid.Progress{What: "rebuild", Fraction: d.Rebuild}
 		}
-		if d.State == raid.DiskJBOD {
+		if d.State == raid.DiskJBOD || c.Kind != KindCard {
 			p.Path = "/dev/disk/by-id/wwn-0x" + d.WWN
 		}
 		if f := d.Foreign; f != nil {
@@ -338,7 +354,10 @@ func (c *Controller) Inventory() *raid.Inventory {
 		r := raid.VirtualDisk{ID: volumeID(v.Number), WWN: v.WWN, Name: v.Name,
 			Level: raid.LevelState{Is: v.Level, Raw: string(v.Level)}, Spans: v.Spans, Bytes: v.Bytes,
 			State: raid.VolumeState{Is: state, Raw: string(state)}, Strip: v.Strip, Policies: v.Policies,
-			Current: c.Current(v), Members: []raid.DiskID{}, Path: "/dev/disk/by-id/wwn-0x" + v.WWN}
+			Current: c.Current(v), Members: []raid.DiskID{}, Path: c.node(v.WWN)}
+		if v.Stopped {
+			r.Path = ""
+		}
 		if c.Capabilities.BootVolume {
 			r.Boot = &boot
 		}
@@ -346,14 +365,15 @@ func (c *Controller) Inventory() *raid.Inventory {
 			r.Progress = &raid.Progress{What: "initialization", Fraction: v.Initialized}
 		}
 		for _, serial := range v.Members {
-			if d := c.Drive(serial); d != nil {
+			// A drive that failed in an array of md has lost its place.
+			if d := c.Drive(serial); d != nil && (c.Kind != KindMD || d.State != raid.DiskFailed) {
 				r.Members = append(r.Members, raid.DiskID(d.Location()))
 			} else {
 				r.Missing++
 			}
 		}
 		for _, d := range drives {
-			if d.State == raid.DiskSpare && slices.Contains(d.SpareFor, v.Number) {
+			if d.State == raid.DiskSpare && slices.Contains(d.SpareFor, v.Number) || c.waitsFor(d) == v {
 				r.Spares = append(r.Spares, raid.DiskID(d.Location()))
 			}
 		}

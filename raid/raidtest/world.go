@@ -37,7 +37,15 @@ func (c *Controller) Insert(serial string) error {
 		if d.Serial != serial || !d.Pulled {
 			continue
 		}
-		if d.Pulled = false; d.State == raid.DiskOnline {
+		if d.Pulled = false; c.Kind == KindMD {
+			for _, v := range c.VolumesOn(serial) { // the array goes on without it
+				i := slices.Index(v.Members, serial)
+				v.Members[i] = ""
+				d.Record, d.State = &Record{WWN: v.WWN, Role: i}, raid.DiskReady
+			}
+			return nil
+		}
+		if d.State == raid.DiskOnline {
 			d.State = raid.DiskOffline
 			if len(c.VolumesOn(serial)) == 0 {
 				d.State = raid.DiskReady
@@ -68,6 +76,9 @@ func (c *Controller) replace(serial string) {
 			continue
 		}
 		s.State, s.SpareFor, s.Rebuild = raid.DiskRebuilding, nil, 0
+		if d := c.Drive(serial); d != nil && c.Kind == KindMD {
+			d.Record = &Record{WWN: lost[0].WWN, Role: slices.Index(lost[0].Members, serial)}
+		}
 		for _, v := range lost {
 			v.Members[slices.Index(v.Members, serial)] = s.Serial
 		}
