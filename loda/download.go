@@ -44,6 +44,9 @@ var (
 	pciID        = regexp.MustCompile(`^[0-9a-f]{4}:[0-9a-f]{4}(:[0-9a-f]{4}:[0-9a-f]{4})?$`)
 )
 
+// maxBeside bounds the files beside a program. A C library and what else a maker's tool is linked against are a dozen.
+const maxBeside = 32
+
 // Validate reports everything that is wrong, each with the path of the field.
 func (d *Download) Validate() error {
 	var errs []error
@@ -62,8 +65,8 @@ func (d *Download) Validate() error {
 	if !sha256Digest.MatchString(d.SHA256) {
 		errs = append(errs, errors.New("sha256: want the digest of the file, 64 hexadecimal digits in small letters"))
 	}
-	if len(d.Files) > 16 {
-		errs = append(errs, fmt.Errorf("files: %d; want at most 16", len(d.Files)))
+	if len(d.Files) > maxBeside {
+		errs = append(errs, fmt.Errorf("files: %d; want at most %d", len(d.Files), maxBeside))
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.Files)) {
 		f := d.Files[name]
@@ -149,9 +152,21 @@ var FetchedTools = []raid.Tool{raid.Storcli, raid.Storcli2, raid.Perccli, raid.P
 
 // Downloads is where an [Installer] gets the files that machines are given.
 type Downloads interface {
-	// Open returns a file of which the digest was checked, and fetches it if it is not there. The caller closes it.
+	// Open returns a file of which the digest was checked, and fetches it if it is not there. The caller closes it. Where
+	// it cannot, a *[DownloadError] says whether asking again may help.
 	Open(ctx context.Context, d Download) (*os.File, error)
 }
+
+// A DownloadError is why a file cannot be given to machines.
+type DownloadError struct {
+	// Temporary: it may be had later without anybody's doing. It is being fetched, or where it is fetched from is away.
+	Temporary bool
+	Err       error
+}
+
+func (e *DownloadError) Error() string { return e.Err.Error() }
+
+func (e *DownloadError) Unwrap() error { return e.Err }
 
 // downloads are all files of a profile, by digest.
 func (p *Profile) downloads() map[string]namedDownload {

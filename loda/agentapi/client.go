@@ -28,7 +28,8 @@ import (
 //	POST PathProgress  Progress        → 204
 //	POST PathResult    Result          → 204, also for a result that is known already
 //	POST PathLog       []LogLine       → 204
-//	GET  PathFile                      → 200 with the file; 404: not for this machine; 503: it is being fetched, ask again
+//	GET  PathFile                      → 200 with the file; 404: not for this machine; 502: it cannot be had;
+//	                                     503: not yet, ask again
 //
 // All but the first carry the session's secret in the Authorization header. 401 says that the session is over: the
 // machine has to netboot again. 404, 409 or 410 to progress or result say that this action is not wanted any more (the

@@ -124,20 +124,23 @@ func (s *server) file(w http.ResponseWriter, c agentCall) {
 	ctx, cancel := context.WithTimeout(c.Context(), fetchTime)
 	defer cancel()
 	f, err := s.Installer.OpenDownload(ctx, c.installation, c.PathValue("sha256"))
+	cannot, isDownload := errors.AsType[*loda.DownloadError](err)
 	switch {
+	case err == nil:
 	case errors.Is(err, loda.ErrNoDownload):
 		writeProblem(w, http.StatusNotFound, err.Error())
 		return
-	case errors.Is(err, loda.ErrRefused), errors.Is(err, inventory.ErrNotFound):
-		s.agentError(w, c.Request, err)
+	case isDownload && cannot.Temporary:
+		s.Logger.Warn("a machine waits for a file", "installation", c.installation, "error", err)
+		w.Header().Set("Retry-After", "5")
+		writeProblem(w, http.StatusServiceUnavailable, "the site has not got it yet: "+err.Error())
 		return
-	case errors.Is(err, context.DeadlineExceeded):
-		w.Header().Set("Retry-After", "2")
-		writeProblem(w, http.StatusServiceUnavailable, "the site is still fetching it: "+err.Error())
-		return
-	case err != nil:
+	case isDownload:
 		s.Logger.Error("a file for a machine cannot be had", "installation", c.installation, "error", err)
 		writeProblem(w, http.StatusBadGateway, err.Error())
+		return
+	default:
+		s.agentError(w, c.Request, err)
 		return
 	}
 	defer f.Close()

@@ -5,7 +5,7 @@
 //	f, err := d.Open(ctx, loda.Download{URL: "https://files.example.net/storcli64", SHA256: digest})
 //
 // A file has its name only when all of it is on the disk and its digest was right, so a crash leaves nothing half done.
-// What is there is the same for ever, whatever the URL says later.
+// What is there is the same for ever, whatever the URL says later; one that the disk has damaged since is fetched again.
 package depot
 
 import (
@@ -43,6 +43,17 @@ type Config struct {
 	Client *http.Client
 	// Pause before a transfer that broke is tried again; 0: a second, and twice that each time.
 	Pause time.Duration
+	// Observe is called after each fetch, whatever came of it, from any goroutine. It may be nil.
+	Observe func(Fetch)
+}
+
+// Fetch is one that is over, for logs and metrics.
+type Fetch struct {
+	loda.Download
+	// Bytes of the file, and how long it took with all tries. Bytes is 0 where Err is set.
+	Bytes    int64
+	Duration time.Duration
+	Err      error
 }
 
 const (
@@ -60,6 +71,11 @@ type Depot struct {
 
 	mu      sync.Mutex
 	flights map[string]*flight
+	// whole are sizes of files whose digest this process has seen to be right.
+	whole  map[string]int64
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
 }
 
 // flight is a fetch that all who want the file wait for.
@@ -94,41 +110,74 @@ func Open(c Config) (*Depot, error) {
 			}
 		}
 	}
-	return &Depot{Config: c, flights: map[string]*flight{}}, nil
+	d := &Depot{Config: c, flights: map[string]*flight{}, whole: map[string]int64{}}
+	d.ctx, d.cancel = context.WithCancel(context.Background())
+	return d, nil
 }
 
-// Open implements [loda.Downloads]. When ctx ends, the fetch goes on for those who ask later.
+// Close ends the fetches that are under way, and waits for them. Files that are open stay readable, and the depot may be
+// used again.
+func (d *Depot) Close() {
+	d.mu.Lock()
+	d.cancel() // from here on none begins
+	d.mu.Unlock()
+	d.wg.Wait()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.ctx, d.cancel = context.WithCancel(context.Background())
+}
+
+// Open implements [loda.Downloads]. When ctx ends, the fetch goes on for those who ask later. Errors are
+// *[loda.DownloadError].
 func (d *Depot) Open(ctx context.Context, want loda.Download) (*os.File, error) {
 	if err := want.Validate(); err != nil {
-		return nil, err
+		return nil, &loda.DownloadError{Err: err}
 	}
 	for {
 		f, err := d.have(want.SHA256)
-		if err == nil || !errors.Is(err, fs.ErrNotExist) {
-			return f, err
+		switch {
+		case err != nil:
+			return nil, &loda.DownloadError{Err: err}
+		case f != nil:
+			return f, nil
 		}
 		fl := d.fly(want)
 		select {
 		case <-fl.done:
 			if fl.err != nil {
-				return nil, fl.err
+				_, final := errors.AsType[finalError](fl.err)
+				return nil, &loda.DownloadError{Temporary: !final, Err: fl.err}
 			}
 		case <-ctx.Done():
-			return nil, fmt.Errorf("it is being fetched: %w", context.Cause(ctx))
+			return nil, &loda.DownloadError{Temporary: true, Err: fmt.Errorf("it is being fetched: %w", context.Cause(ctx))}
 		}
 	}
 }
 
-// have opens a file that is there, and remembers that it was wanted.
+// have opens a file that is there and was found whole, and remembers that it was wanted. Nil: there is none.
 func (d *Depot) have(digest string) (*os.File, error) {
-	f, err := os.Open(filepath.Join(d.Dir, digest))
-	if err == nil {
-		now := time.Now()
-		_ = os.Chtimes(f.Name(), now, now) // it is the order in which files go, and no more
+	d.mu.Lock()
+	size, whole := d.whole[digest]
+	d.mu.Unlock()
+	if !whole {
+		return nil, nil
 	}
-	return f, err
+	f, err := os.Open(filepath.Join(d.Dir, digest))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if info, err := f.Stat(); err != nil || info.Size() != size {
+		return nil, errors.Join(err, f.Close()) // somebody was at it: it is looked at again
+	}
+	now := time.Now()
+	_ = os.Chtimes(f.Name(), now, now) // it is the order in which files go, and no more
+	return f, nil
 }
 
+// fly starts a fetch, or joins the one that is under way.
 func (d *Depot) fly(want loda.Download) *flight {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -136,17 +185,61 @@ func (d *Depot) fly(want loda.Download) *flight {
 		return fl
 	}
 	fl := &flight{done: make(chan struct{})}
-	d.flights[want.SHA256] = fl
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), fetchWithin)
-		defer cancel()
-		fl.err = d.fetch(ctx, want)
-		d.mu.Lock()
-		delete(d.flights, want.SHA256)
-		d.mu.Unlock()
+	if d.ctx.Err() != nil {
+		fl.err = errors.New("the site is going down")
 		close(fl.done)
-	}()
+		return fl
+	}
+	d.flights[want.SHA256] = fl
+	d.wg.Go(func() {
+		size, err := d.bring(want)
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		delete(d.flights, want.SHA256)
+		delete(d.whole, want.SHA256)
+		if fl.err = err; err == nil {
+			d.whole[want.SHA256] = size
+		}
+		close(fl.done)
+	})
 	return fl
+}
+
+// bring makes sure that a file is there, and returns its size.
+func (d *Depot) bring(want loda.Download) (int64, error) {
+	// It was fetched by an earlier process: the disk has had the time to damage it.
+	name := filepath.Join(d.Dir, want.SHA256)
+	size, got, err := sum(name)
+	switch {
+	case err == nil && got == want.SHA256:
+		return size, nil
+	case err == nil:
+		if err := os.Remove(name); err != nil {
+			return 0, finalError{err}
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return 0, finalError{err}
+	}
+	ctx, cancel := context.WithTimeout(d.ctx, fetchWithin)
+	defer cancel()
+	start := time.Now()
+	size, err = d.fetch(ctx, want)
+	if d.Observe != nil {
+		d.Observe(Fetch{want, size, time.Since(start), err})
+	}
+	return size, err
+}
+
+// sum returns size and digest of a file.
+func sum(name string) (int64, string, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return 0, "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	n, err := io.Copy(h, f)
+	return n, hex.EncodeToString(h.Sum(nil)), err
 }
 
 // finalError is one that trying again does not help.
@@ -154,31 +247,31 @@ type finalError struct{ error }
 
 func (e finalError) Unwrap() error { return e.error }
 
-func (d *Depot) fetch(ctx context.Context, want loda.Download) error {
+func (d *Depot) fetch(ctx context.Context, want loda.Download) (int64, error) {
 	pause := d.Pause
 	for try := 1; ; try++ {
-		err := d.fetchOnce(ctx, want)
+		n, err := d.fetchOnce(ctx, want)
 		if _, final := errors.AsType[finalError](err); err == nil || final || try == tries || ctx.Err() != nil {
-			return err
+			return n, err
 		}
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return err
+			return 0, err
 		}
 		pause *= 2
 	}
 }
 
-func (d *Depot) fetchOnce(ctx context.Context, want loda.Download) error {
+func (d *Depot) fetchOnce(ctx context.Context, want loda.Download) (int64, error) {
 	in, err := d.source(ctx, want)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer in.Close()
 	tmp, err := os.CreateTemp(d.Dir, partial)
 	if err != nil {
-		return finalError{err}
+		return 0, finalError{err}
 	}
 	defer os.Remove(tmp.Name()) // it has another name when all went well
 	h := sha256.New()
@@ -196,13 +289,13 @@ func (d *Depot) fetchOnce(ctx context.Context, want loda.Download) error {
 		err = tmp.Sync()
 	}
 	if err = errors.Join(err, tmp.Close()); err != nil {
-		return err
+		return 0, err
 	}
 	d.makeRoom(n)
 	if err := os.Rename(tmp.Name(), filepath.Join(d.Dir, want.SHA256)); err != nil {
-		return finalError{err}
+		return 0, finalError{err}
 	}
-	return syncDir(d.Dir)
+	return n, syncDir(d.Dir)
 }
 
 // source opens what is fetched.

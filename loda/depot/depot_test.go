@@ -136,6 +136,81 @@ func TestWhatIsNotWhatWasNamedIsNotKept(t *testing.T) {
 	require.Empty(t, entries)
 }
 
+func TestAnErrorSaysWhetherAskingAgainMayHelp(t *testing.T) {
+	wrong, _ := origin(t, "another tool", 0, 0)
+	missing, _ := origin(t, "", 9, http.StatusNotFound)
+	down, _ := origin(t, "", 9, http.StatusServiceUnavailable)
+	breaks, _ := origin(t, "", 9, 0)
+	d := open(t, depot.Config{Artifacts: t.TempDir()})
+	for _, tc := range []struct {
+		want      loda.Download
+		temporary bool
+	}{
+		{loda.Download{URL: wrong, SHA256: digest("tool")}, false},
+		{loda.Download{URL: missing, SHA256: digest("tool")}, false},
+		{loda.Download{Artifact: "storcli64", SHA256: digest("tool")}, false},
+		{loda.Download{}, false},
+		{loda.Download{URL: down, SHA256: digest("tool")}, true},
+		{loda.Download{URL: breaks, SHA256: digest("tool")}, true},
+		{loda.Download{URL: "http://127.0.0.1:1/away", SHA256: digest("tool")}, true},
+	} {
+		_, err := d.Open(t.Context(), tc.want)
+		var cannot *loda.DownloadError
+		require.ErrorAs(t, err, &cannot)
+		require.Equal(t, tc.temporary, cannot.Temporary, err)
+	}
+}
+
+func TestWhatTheDiskHasDamagedIsFetchedAgain(t *testing.T) {
+	url, asked := origin(t, "tool", 0, 0)
+	dir := t.TempDir()
+	want := loda.Download{URL: url, SHA256: digest("tool")}
+	d := open(t, depot.Config{Dir: dir})
+	require.Equal(t, "tool", read(t, d, want))
+	require.NoError(t, os.Truncate(filepath.Join(dir, want.SHA256), 2))
+	require.Equal(t, "tool", read(t, d, want), "while the site runs")
+	require.NoError(t, os.Remove(filepath.Join(dir, want.SHA256)))
+	require.Equal(t, "tool", read(t, d, want), "the directory may be emptied at any time")
+	require.EqualValues(t, 3, asked.Load())
+
+	require.Equal(t, "tool", read(t, open(t, depot.Config{Dir: dir}), want))
+	require.EqualValues(t, 3, asked.Load(), "what is whole is not fetched again after a restart")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, want.SHA256), []byte("tooL"), 0o600))
+	require.Equal(t, "tool", read(t, open(t, depot.Config{Dir: dir}), want), "while it did not")
+	require.EqualValues(t, 4, asked.Load())
+}
+
+func TestClosingEndsWhatIsUnderWay(t *testing.T) {
+	begun := make(chan struct{}, 1)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		begun <- struct{}{}
+		<-r.Context().Done()
+	}))
+	defer s.Close()
+	var seen []depot.Fetch
+	dir := t.TempDir()
+	d := open(t, depot.Config{Dir: dir, Observe: func(f depot.Fetch) { seen = append(seen, f) }})
+	failed := make(chan error, 1)
+	go func() {
+		_, err := d.Open(context.Background(), loda.Download{URL: s.URL, SHA256: digest("tool")})
+		failed <- err
+	}()
+	<-begun
+	d.Close()
+	var cannot *loda.DownloadError
+	require.ErrorAs(t, <-failed, &cannot)
+	require.True(t, cannot.Temporary, "the site comes back")
+	require.Len(t, seen, 1)
+	require.Error(t, seen[0].Err)
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Empty(t, entries)
+
+	url, _ := origin(t, "tool", 0, 0)
+	require.Equal(t, "tool", read(t, d, loda.Download{URL: url, SHA256: digest("tool")}), "it may be used again")
+	require.EqualValues(t, 4, seen[1].Bytes)
+}
+
 func TestAnArtifactOfTheSiteDoesAsWell(t *testing.T) {
 	artifacts := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(artifacts, "ssacli"), []byte("tool"), 0o600))

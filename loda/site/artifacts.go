@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/project-loda/loda/loda"
+	"github.com/project-loda/loda/loda/depot"
 )
 
 // artifacts are the files that profiles boot, below the directory that the boot server serves. A digest is computed
@@ -83,4 +84,13 @@ func (a *artifacts) digest(name string) (string, error) {
 	}
 	a.known[name] = d
 	return d.sha256, nil
+}
+
+// observeFetch tells of a RAID tool or driver that the site has fetched. Why one could not be had is told where a machine
+// asked for it.
+func (s *Site) observeFetch(f depot.Fetch) {
+	s.metrics.fetch(f)
+	if f.Err == nil {
+		s.log.Info("fetched a file for machines", "from", f.Source(), "bytes", f.Bytes, "sha256", f.SHA256, "duration", f.Duration)
+	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/project-loda/loda/dhcp"
 	"github.com/project-loda/loda/inventory"
+	"github.com/project-loda/loda/loda/depot"
 	"github.com/project-loda/loda/pxe"
 )
 
@@ -26,6 +27,8 @@ type metrics struct {
 	bytes     *prometheus.CounterVec
 	transfers *prometheus.CounterVec
 	boots     *prometheus.CounterVec
+	fetches   *prometheus.CounterVec
+	fetched   prometheus.Counter
 }
 
 func newMetrics(site string, store inventory.InstallationStore, t *timeline) *metrics {
@@ -43,8 +46,12 @@ func newMetrics(site string, store inventory.InstallationStore, t *timeline) *me
 			Help: "Finished transfers by protocol and outcome."}, []string{"protocol", "outcome"}),
 		boots: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "loda_boot_decisions_total", ConstLabels: labels,
 			Help: "What netbooting machines were told to boot."}, []string{"boot"}),
+		fetches: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "loda_downloads_total", ConstLabels: labels,
+			Help: "RAID tools and drivers that the site fetched for its machines, by outcome."}, []string{"outcome"}),
+		fetched: prometheus.NewCounter(prometheus.CounterOpts{Name: "loda_downloaded_bytes_total", ConstLabels: labels,
+			Help: "Bytes of RAID tools and drivers that the site fetched."}),
 	}
-	m.registry.MustRegister(m, m.exchanges, m.answers, m.bytes, m.transfers, m.boots, collectors.NewGoCollector(),
+	m.registry.MustRegister(m, m.exchanges, m.answers, m.bytes, m.transfers, m.boots, m.fetches, m.fetched, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -91,6 +98,15 @@ func (m *metrics) exchange(x dhcp.Exchange) {
 		asked = x.Asked.String()
 	}
 	m.exchanges.WithLabelValues(asked, answered).Inc()
+}
+
+func (m *metrics) fetch(f depot.Fetch) {
+	outcome := "complete"
+	if f.Err != nil {
+		outcome = "failed"
+	}
+	m.fetches.WithLabelValues(outcome).Inc()
+	m.fetched.Add(float64(f.Bytes))
 }
 
 func (m *metrics) transfer(t pxe.Transfer) {

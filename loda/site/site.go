@@ -119,6 +119,7 @@ type Site struct {
 	installer *loda.Installer
 	timeline  *timeline
 	chainload *pxe.Chainload
+	downloads *depot.Depot
 	metrics   *metrics
 	bootPort  string
 	apiPort   string
@@ -158,12 +159,12 @@ func New(c Config) (*Site, error) {
 	if s.images, err = image.Open(c.Dir.Images()); err != nil {
 		return nil, err
 	}
-	downloads, err := depot.Open(depot.Config{Dir: c.Dir.Downloads(), Artifacts: c.Dir.Artifacts()})
+	s.downloads, err = depot.Open(depot.Config{Dir: c.Dir.Downloads(), Artifacts: c.Dir.Artifacts(), Observe: s.observeFetch})
 	if err != nil {
 		return nil, err
 	}
 	s.installer, err = loda.NewInstaller(loda.Config{Store: c.Store, Profiles: c.Profiles, Images: s.images,
-		Artifacts: &artifacts{dir: c.Dir}, Downloads: downloads, Secrets: c.Secrets, CA: s.authority.PEM(), Deadlines: c.Deadlines, Logger: c.Logger})
+		Artifacts: &artifacts{dir: c.Dir}, Downloads: s.downloads, Secrets: c.Secrets, CA: s.authority.PEM(), Deadlines: c.Deadlines, Logger: c.Logger})
 	if err != nil {
 		return nil, err
 	}
@@ -211,6 +212,7 @@ func (s *Site) Run(ctx context.Context) error {
 		g.Go(func() error { return err })
 	}
 	err = g.Wait()
+	s.downloads.Close()
 	if boot != nil {
 		flush, cancel := context.WithTimeout(rest, time.Second)
 		defer cancel()

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -398,14 +399,53 @@ func TestAnAgentGetsTheToolsOfItsProfileFromTheSite(t *testing.T) {
 	require.NoError(t, agent.File(t.Context(), sum("tool"), &got))
 	require.Equal(t, "tool", got.String())
 	r.timeline(inventory.KindAction, "the agent fetches storcli, 4 bytes")
-	for digest, says := range map[string]string{
-		sum("nobody's"): "names no such file: not for this machine (HTTP status 404)",
-		sum("another"):  "ssacli from storcli64: its sha256 is " + sum("tool"),
-		sum("away"):     "arcconf from http://127.0.0.1:1/arcconf: ",
+	for _, tc := range []struct {
+		digest, says string
+		temporary    bool
+	}{
+		{sum("nobody's"), "names no such file: not for this machine (HTTP status 404)", false},
+		{"../../ca/ca.key", "names no such file", false},
+		{sum("another"), "ssacli from storcli64: its sha256 is " + sum("tool"), false},
+		{sum("away"), "not got it yet: arcconf from http://127.0.0.1:1/arcconf: ", true},
 	} {
-		require.ErrorContains(t, agent.File(t.Context(), digest, io.Discard), says)
+		err := agent.File(t.Context(), tc.digest, io.Discard)
+		require.ErrorContains(t, err, tc.says)
+		var status *agentapi.StatusError
+		require.ErrorAs(t, err, &status)
+		require.Equal(t, tc.temporary, status.Status == http.StatusServiceUnavailable && status.RetryAfter > 0, err)
 	}
+	require.Contains(t, r.log.String(), "fetched a file for machines")
+	metrics := r.metrics(r.client())
+	require.Contains(t, metrics, `loda_downloads_total{outcome="complete",site="test"} 1`)
+	require.Contains(t, metrics, `loda_downloads_total{outcome="failed",site="test"} 2`)
+	require.Contains(t, metrics, `loda_downloaded_bytes_total{site="test"} 4`)
 	next(t, agent, agentapi.ActionDetect)
+}
+
+func TestAnAgentIsToldToAskAgainWhenTheSiteStopsInTheMiddleOfAFetch(t *testing.T) {
+	begun := make(chan struct{}, 1)
+	files := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		begun <- struct{}{}
+		<-r.Context().Done()
+	}))
+	defer files.Close()
+	sum := fmt.Sprintf("%x", sha256.Sum256([]byte("tool")))
+	config := configure(t, furnish(t), memory.New())
+	profiles, err := loda.NewStaticProfiles(map[string]loda.Profile{"debian": {Image: "debian-12", Tools: map[raid.Tool]loda.Download{
+		raid.Storcli: {URL: files.URL, SHA256: sum}}}})
+	require.NoError(t, err)
+	config.Profiles = profiles
+	r := start(t, config)
+	r.load("serial,profile\nSN-0001,debian\n")
+	agent := r.agent(r.Authority().Pool())
+	exchange(t, agent, r.netboot(serial, mac))
+	failed := make(chan error, 1)
+	go func() { failed <- agent.File(context.Background(), sum, io.Discard) }()
+	<-begun
+	r.end()
+	var status *agentapi.StatusError
+	require.ErrorAs(t, <-failed, &status)
+	require.True(t, status.Temporary() && status.Status != http.StatusBadGateway, status)
 }
 
 func TestNothingOutsideOfTheArtifactsIsServed(t *testing.T) {
