@@ -176,6 +176,8 @@ const raidProgram = "/bbin/init"
 
 func (m *machine) ConfigureRAID(ctx context.Context, in agentapi.ConfigureRAID, report agent.Report) (
 	_ *agentapi.ConfigureRAIDResult, err error) {
+	// From here on the server hears that the machine is alive, however long a tool takes to come.
+	report.Progress(agentapi.Progress{Text: "starting the RAID drivers"})
 	m.hardware.wait(ctx, m.hardware.all, driversMost)
 	early.Settle(ctx, settleFor)
 	facts, err := hw.Detect(ctx)
@@ -183,7 +185,7 @@ func (m *machine) ConfigureRAID(ctx context.Context, in agentapi.ConfigureRAID, 
 		return nil, err
 	}
 	fetcher := &tool.Fetcher{Files: m.client, Dir: "/run/loda/tools", Say: report.Log}
-	config := host.Config{Devices: facts.Controllers, Executable: raidProgram, Assemble: true, Logger: slog.New(&lines{report}),
+	config := host.Config{Devices: facts.Controllers, Executable: raidProgram, Assemble: true, Libraries: fetcher.Libraries, Logger: slog.New(&lines{report}),
 		Tool: func(ctx context.Context, t raid.Tool) (string, error) {
 			if d, ok := in.Tools[t]; ok {
 				return fetcher.Get(ctx, d)

@@ -41,6 +41,9 @@ type Config struct {
 	Tool func(context.Context, raid.Tool) (string, error)
 	// ToolEnv is added to the environment of tools, as NAME=value.
 	ToolEnv []string
+	// Libraries says where a tool, or a driver from outside, finds shared libraries that the machine does not have
+	// (LD_LIBRARY_PATH), by the path of the program. Nil or an empty answer: nowhere.
+	Libraries func(program string) string
 	// External are drivers from outside. They come before those of this tree.
 	External []External
 	// Assemble brings the kernel's arrays up before they are looked for, as in a RAM disk, where nothing else does.
@@ -208,7 +211,11 @@ func (h *Host) start(ctx context.Context, n *need) (*plugin.Process, error) {
 				return nil, err
 			}
 		}
-		return plugin.Start(ctx, plugin.Config{Path: path, Args: e.Args, SHA256: e.SHA256, Logger: logger.With("driver", e.Name)})
+		c := plugin.Config{Path: path, Args: e.Args, SHA256: e.SHA256, Logger: logger.With("driver", e.Name)}
+		if l := h.libraries(path); l != "" {
+			c.Env = append(os.Environ(), l)
+		}
+		return plugin.Start(ctx, c)
 	}
 	if n.tool == raid.Mdadm {
 		if _, err := os.Stat("/proc/mdstat"); err != nil {
@@ -231,13 +238,27 @@ func (h *Host) start(ctx context.Context, n *need) (*plugin.Process, error) {
 	for _, d := range n.devices {
 		args = append(args, "--pci", d.Address)
 	}
-	for _, e := range h.config.ToolEnv {
+	env := slices.Clone(h.config.ToolEnv)
+	if l := h.libraries(path); l != "" {
+		env = append(env, l)
+	}
+	for _, e := range env {
 		args = append(args, "--env", e)
 	}
 	if h.config.Assemble && tool == raid.Mdadm {
 		args = append(args, "--assemble")
 	}
 	return plugin.Start(ctx, plugin.Config{Path: h.config.Executable, Args: args, Logger: logger.With("driver", string(tool))})
+}
+
+// libraries is the variable that leads a program to its libraries; empty if it has none.
+func (h *Host) libraries(program string) string {
+	if h.config.Libraries != nil {
+		if dir := h.config.Libraries(program); dir != "" {
+			return "LD_LIBRARY_PATH=" + dir
+		}
+	}
+	return ""
 }
 
 // Driver is all drivers as one.

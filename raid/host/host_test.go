@@ -163,3 +163,29 @@ func TestAToolThatFailsLeavesTheOtherControllersReadable(t *testing.T) {
 	require.ErrorContains(t, err, "ssacli")
 	require.Len(t, inventories, 1)
 }
+
+func TestAToolAndADriverFromOutsideFindTheLibrariesThatTheyBrought(t *testing.T) {
+	dir := t.TempDir()
+	script := func(name string) string {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(path, []byte("#!/bin/sh\necho \"$LD_LIBRARY_PATH\" >"+path+".said\nexit 7\n"), 0o755))
+		return path
+	}
+	tool, driver, kernels := script("ssacli"), script("raid-acme"), script("mdadm")
+	h, err := host.Open(t.Context(), host.Config{Devices: []hw.PCIDevice{smartArray, megaraid},
+		Tool:      only(map[raid.Tool]string{raid.Ssacli: tool, raid.Mdadm: kernels}),
+		External:  []host.External{{Name: "acme", Path: driver, For: []string{"1000:005d"}}},
+		Libraries: func(program string) string { return map[string]string{tool: "/of/tool", driver: "/of/driver"}[program] }})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, h.Close()) }()
+	_, err = h.Read(t.Context())
+	require.Error(t, err, "they do nothing")
+	for path, want := range map[string]string{tool: "/of/tool\n", driver: "/of/driver\n"} {
+		said, err := os.ReadFile(path + ".said")
+		require.NoError(t, err)
+		require.Equal(t, want, string(said))
+	}
+	if said, err := os.ReadFile(kernels + ".said"); err == nil {
+		require.Equal(t, "\n", string(said), "it was not fetched")
+	}
+}
