@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/sha256"
+	"debug/elf"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -23,16 +24,38 @@ import (
 	"github.com/project-loda/loda/scripts/need"
 )
 
-// emulatedStorcli builds the emulator of storcli64 for the RAM disk, which has no C library for the real one either.
-func emulatedStorcli(t *testing.T) []byte {
+// emulatedStorcli builds the emulator of storcli64 as the real one is linked: against a C library, which the RAM disk does
+// not have. It returns the text of tools/storcli.yaml, and puts what that names below a directory of artifacts.
+func emulatedStorcli(t *testing.T, artifacts string) string {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "storcli64")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", file, "../raid/raidtest/storcli/storcli64")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	need.Command(t, "gcc")
+	dir := filepath.Join(artifacts, "raid")
+	require.NoError(t, os.MkdirAll(dir, 0o755))
+	file := filepath.Join(dir, "storcli64")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w -linkmode external", "-o", file, "../raid/raidtest/storcli/storcli64")
+	build.Env = append(os.Environ(), "CGO_ENABLED=1")
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, string(out))
-	text, err := os.ReadFile(file)
+	e, err := elf.Open(file)
 	require.NoError(t, err)
+	libraries, err := e.ImportedLibraries()
+	require.NoError(t, err)
+	require.NoError(t, e.Close())
+	require.Equal(t, []string{"libc.so.6"}, libraries)
+	digest := func(name string) string {
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		require.NoError(t, err)
+		return fmt.Sprintf("%x", sha256.Sum256(text))
+	}
+	text := "artifact: raid/storcli64\nsha256: " + digest("storcli64") + "\nfiles:\n"
+	for _, library := range []string{"/lib64/ld-linux-x86-64.so.2", "/lib/x86_64-linux-gnu/libc.so.6"} {
+		need.File(t, library)
+		content, err := os.ReadFile(library)
+		require.NoError(t, err)
+		name := filepath.Base(library)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), content, 0o644))
+		text += "  " + name + ": {artifact: raid/" + name + ", sha256: " + digest(name) + "}\n"
+	}
 	return text
 }
 
@@ -41,10 +64,8 @@ func TestAMegaRAIDIsRecognisedByItsPCIIdAndConfiguredThroughItsTool(t *testing.T
 	// The kernel of the rack has no driver for the controller, and the emulator's volumes are not there: the operating
 	// system goes elsewhere.
 	m.Disks = []lab.Disk{{}, {Bus: lab.BusMegaSAS}}
-	tool := emulatedStorcli(t)
 	origin := gitsourcetest.New(t, map[string]string{
-		"os/tiny.yaml":       "kind: image\nimage: " + labTiny + "\nsha256: " + tinyDigest(t) + "\n",
-		"tools/storcli.yaml": fmt.Sprintf("artifact: raid/storcli64\nsha256: %x\n", sha256.Sum256(tool)),
+		"os/tiny.yaml": "kind: image\nimage: " + labTiny + "\nsha256: " + tinyDigest(t) + "\n",
 		"profiles/mega.yaml": `match: {vendor: Loda}
 os: tiny
 raid:
@@ -59,15 +80,13 @@ disk: {bus: virtio}
 `,
 	})
 	r := newTestRack(t, []lab.MachineSpec{m}, follow(origin))
-	dir := filepath.Join(site.Layout(r.data).Artifacts(), "raid")
-	require.NoError(t, os.MkdirAll(dir, 0o755))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "storcli64"), tool, 0o644))
-	r.push(origin, map[string]string{"README.md": "The rack's profiles.\n"})
+	r.push(origin, map[string]string{"tools/storcli.yaml": emulatedStorcli(t, site.Layout(r.data).Artifacts())})
 	r.open("SN-MEGA")
 	r.powerOn("mega")
 	r.await("SN-MEGA", inventory.Installed)
 	for _, line := range []string{
 		`^the agent fetches storcli, `,
+		`^the agent fetches libc\.so\.6, `,
 		`^RAID controller 0000:00:0\d\.0 MegaRAID .*: 4 drives; no volume`,
 		`^RAID plan [0-9a-f]{12}: \d+ steps`,
 		`^RAID step 1 of \d+: create-volume os .*: controllers\[0\]\.volumes\[0\] wants volume os`,
