@@ -84,6 +84,8 @@ func (r *rack) Driver() raid.Driver {
 }
 func (r *rack) Unmanaged() []string { return nil }
 
+func (r *rack) Unread() []raid.Controller { return nil }
+
 // Progress and Log implement storage.Report.
 func (r *rack) Progress(agentapi.Progress) {}
 func (r *rack) Log(string)                 {}

@@ -36,6 +36,7 @@ const beLodad = "TEST_BINARY_IS_LODAD"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(beLodad) != "" {
+		onAnotherMachine()
 		main()
 		return
 	}

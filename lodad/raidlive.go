@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/project-loda/loda/hw"
 	"github.com/project-loda/loda/raid"
@@ -40,31 +41,63 @@ func (f *raidFlags) bind(cmd *cobra.Command) {
 	cmd.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "what drivers log")
 }
 
-// open starts the drivers for this machine.
-func (f *raidFlags) open(ctx context.Context, errw io.Writer) (*host.Host, *hw.Facts, error) {
-	given := map[raid.Tool]string{}
+// named are the tools that the command line names.
+func (f *raidFlags) named() (map[raid.Tool]string, error) {
+	all := map[raid.Tool]string{}
 	for _, t := range f.tools {
-		name, path, ok := strings.Cut(t, "=")
-		if !ok || path == "" || !slices.Contains(drivers.Names(), name) {
-			return nil, nil, usageError{fmt.Errorf("--tool %s: want NAME=PATH, NAME is one of %s", t, strings.Join(drivers.Names(), ", "))}
+		name, path, _ := strings.Cut(t, "=")
+		tool, ok := drivers.Tool(name)
+		if !ok || path == "" {
+			return nil, usageError{fmt.Errorf("--tool %s: want NAME=PATH, NAME is one of %s", t,
+				strings.Join(drivers.Names(), ", "))}
 		}
 		path, err := filepath.Abs(path)
 		if err != nil {
-			return nil, nil, err
+			return nil, fmt.Errorf("--tool %s: %w", t, err)
 		}
-		given[raid.Tool(name)] = path
+		switch info, err := os.Stat(path); {
+		case err != nil:
+			return nil, fmt.Errorf("--tool %s: %w", t, err)
+		case !info.Mode().IsRegular() || info.Mode()&0o111 == 0:
+			return nil, fmt.Errorf("--tool %s: %s is no program that can be run", t, path)
+		}
+		all[tool] = path
 	}
-	var external []host.External
+	return all, nil
+}
+
+// outside are the drivers that the command line names.
+func (f *raidFlags) outside() ([]host.External, error) {
+	var all []host.External
 	for _, p := range f.plugins {
-		id, path, ok := strings.Cut(p, "=")
-		if n := strings.Count(id, ":"); !ok || path == "" || n != 1 && n != 3 {
-			return nil, nil, usageError{fmt.Errorf("--plugin %s: want VENDOR:DEVICE=PATH, such as 1000:005d=./raid-acme", p)}
+		id, path, _ := strings.Cut(p, "=")
+		if path == "" || !host.IsPCI(id) {
+			return nil, usageError{fmt.Errorf("--plugin %s: want VENDOR:DEVICE=PATH, such as 1000:005d=./raid-acme", p)}
 		}
-		external = append(external, host.External{Name: filepath.Base(path), Path: path, For: []string{id}})
+		all = append(all, host.External{Name: filepath.Base(path), Path: path, For: []string{id}})
+	}
+	return all, nil
+}
+
+// open starts the drivers for this machine.
+func (f *raidFlags) open(ctx context.Context, errw io.Writer) (*host.Host, *hw.Facts, error) {
+	given, err := f.named()
+	if err != nil {
+		return nil, nil, err
+	}
+	external, err := f.outside()
+	if err != nil {
+		return nil, nil, err
 	}
 	facts, err := thisMachine(ctx)
 	if err != nil {
 		return nil, nil, err
+	}
+	for _, e := range external {
+		if !slices.ContainsFunc(facts.Controllers, e.IsFor) {
+			fmt.Fprintf(errw, "lodad: --plugin %s=%s: no controller of this machine has that PCI id; there are %s\n",
+				e.For[0], e.Path, controllerIDs(facts.Controllers))
+		}
 	}
 	logger := slog.New(slog.DiscardHandler)
 	if f.verbose {
@@ -82,6 +115,17 @@ func (f *raidFlags) open(ctx context.Context, errw io.Writer) (*host.Host, *hw.F
 			return path, err
 		}})
 	return h, facts, err
+}
+
+func controllerIDs(devices []hw.PCIDevice) string {
+	if len(devices) == 0 {
+		return "none"
+	}
+	words := make([]string, len(devices))
+	for i, d := range devices {
+		words[i] = fmt.Sprintf("%s:%s at %s", d.Vendor, d.Device, d.Address)
+	}
+	return strings.Join(words, ", ")
 }
 
 func raidShow(g *globals) *cobra.Command {
@@ -142,11 +186,11 @@ func (f *raidFlags) planLive(ctx context.Context, errw io.Writer, layout *raid.L
 	if failed != nil {
 		fmt.Fprintln(errw, "lodad:", plainLines(failed.Error()))
 	}
-	plan, err := raid.NewPlan(inventories, layout)
+	for _, why := range h.Unmanaged() {
+		fmt.Fprintln(errw, "lodad:", plain(why))
+	}
+	plan, err := raid.NewPlan(inventories, layout, h.Unread()...)
 	if err != nil {
-		if why := h.Unmanaged(); len(why) > 0 {
-			err = fmt.Errorf("%w; beside what is read there is %s", err, strings.Join(why, "; "))
-		}
 		return nil, err
 	}
 	l := &live{Host: h, facts: facts, plan: plan}
@@ -185,7 +229,9 @@ foreign, degraded, preserved-cache. Such a plan is done only if you type the
 machine's serial number, or name it by the digest that "raid plan" has printed.
 What is mounted is never touched.
 
-A change of a controller's mode may need a reboot; then run it again afterwards.`,
+A change of a controller's mode may need a reboot; then the exit status is 0 and the
+message says so: run it again afterwards. With -o json each event is a line; the last
+has the kind "again" where a second run has something to do.`,
 		Example: `  lodad raid apply --layout layout.yaml --dry-run
   lodad raid apply --layout layout.yaml --allow destroy
   lodad raid apply --layout layout.yaml --allow destroy --plan 3f2a90c1d2e4 -o json`,
@@ -205,9 +251,13 @@ A change of a controller's mode may need a reboot; then run it again afterwards.
 			if err := layout.Validate(); err != nil {
 				return fmt.Errorf("%s: %w", layoutFile, err)
 			}
-			// A step that is being done is finished also when the terminal goes away.
+			// A step that is being done is finished, and none begun, also when the terminal goes away, or whoever reads what
+			// this prints. A second signal ends the command; the step goes on, in the driver's process.
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 			defer stop()
+			context.AfterFunc(ctx, stop)
+			ctx, unread := signal.NotifyContext(ctx, syscall.SIGPIPE)
+			defer unread()
 			l, err := f.planLive(ctx, cmd.ErrOrStderr(), layout)
 			if err != nil {
 				return err
@@ -221,7 +271,7 @@ A change of a controller's mode may need a reboot; then run it again afterwards.
 			if dryRun || l.plan.Empty() {
 				return nil
 			}
-			guard, err := l.guard(cmd, layout.Allow, digest)
+			guard, err := l.guard(ctx, cmd, layout.Allow, digest)
 			if err != nil {
 				return err
 			}
@@ -230,14 +280,23 @@ A change of a controller's mode may need a reboot; then run it again afterwards.
 				observe = func(e raid.Event) { _ = writeJSONLine(cmd.OutOrStdout(), e) }
 			}
 			err = raid.Apply(ctx, l.Driver(), l.plan, guard, observe)
+			next := ""
 			if reboot, ok := errors.AsType[*raid.RebootError](err); ok {
-				fmt.Fprintln(cmd.ErrOrStderr(), "lodad:", plainLines(reboot.Error())+"; then run this again")
-				return nil
+				next, err = reboot.Error()+"; then run this again", nil
+			} else if err == nil && l.plan.Continues {
+				next = "more is to be done, which shows only now: run this again"
 			}
-			if err == nil && l.plan.Continues {
-				fmt.Fprintln(cmd.ErrOrStderr(), "lodad: more is to be done, which shows only now: run this again")
+			if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(err, cause) {
+				err = fmt.Errorf("stopped: %w: %w", cause, err)
 			}
-			return err
+			if next == "" {
+				return err
+			}
+			fmt.Fprintln(cmd.ErrOrStderr(), "lodad:", plainLines(next))
+			if g.output == "json" {
+				return writeJSONLine(cmd.OutOrStdout(), again{"again", next})
+			}
+			return nil
 		},
 	}
 	cmd.Flags().StringVar(&layoutFile, "layout", "", "the layout, as YAML")
@@ -246,6 +305,12 @@ A change of a controller's mode may need a reboot; then run it again afterwards.
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print the plan with its exact commands, and do nothing")
 	f.bind(cmd)
 	return cmd
+}
+
+// again is the last line of JSON where a second run has something to do.
+type again struct {
+	Kind string `json:"kind"`
+	Text string `json:"text"`
 }
 
 func (l *live) show(w io.Writer, g *globals) error {
@@ -262,7 +327,7 @@ func (l *live) show(w io.Writer, g *globals) error {
 }
 
 // guard asks for what the plan needs.
-func (l *live) guard(cmd *cobra.Command, allow []raid.Permission, digest string) (raid.Guard, error) {
+func (l *live) guard(ctx context.Context, cmd *cobra.Command, allow []raid.Permission, digest string) (raid.Guard, error) {
 	serial := strings.TrimSpace(l.facts.System.Serial)
 	guard := raid.Guard{Machine: serial, InUse: func(context.Context) ([]raid.Use, error) { return raid.ReadInUse(os.DirFS("/")) }}
 	have := l.plan.Digest()
@@ -281,17 +346,34 @@ func (l *live) guard(cmd *cobra.Command, allow []raid.Permission, digest string)
 		return guard, errors.New("this machine has no serial number, so a plan that destroys cannot be bound to it; run as root")
 	}
 	if digest == "" {
-		if in, ok := cmd.InOrStdin().(*os.File); !ok || !isTerminal(in) {
+		in, ok := cmd.InOrStdin().(*os.File)
+		if !ok || !isTerminal(in) {
 			return guard, fmt.Errorf("the plan destroys, and nobody is there to ask: look at it, and name it: --plan %.12s", have)
 		}
 		fmt.Fprintf(cmd.ErrOrStderr(), "this destroys what is listed above; type the machine's serial number, %s, to go on: ", plain(serial))
-		typed, err := bufio.NewReader(io.LimitReader(cmd.InOrStdin(), 1024)).ReadString('\n')
+		typed, err := typedLine(ctx, in)
 		if err != nil || !strings.EqualFold(strings.TrimSpace(typed), serial) {
 			return guard, errors.New("that is not this machine's serial number: nothing was done")
 		}
 	}
 	guard.Approval = &raid.Approval{Machine: serial, Plan: have, Allow: needs}
 	return guard, nil
+}
+
+// typedLine reads a line from a terminal, which hands it over when it is complete. When ctx ends, as by ^C, it returns.
+func typedLine(ctx context.Context, terminal *os.File) (string, error) {
+	for {
+		ready := []unix.PollFd{{Fd: int32(terminal.Fd()), Events: unix.POLLIN}}
+		n, err := unix.Poll(ready, 100)
+		switch {
+		case ctx.Err() != nil:
+			return "", context.Cause(ctx)
+		case err != nil && !errors.Is(err, unix.EINTR):
+			return "", err
+		case n > 0:
+			return bufio.NewReader(io.LimitReader(terminal, 1024)).ReadString('\n')
+		}
+	}
 }
 
 func permissionFlag(list []raid.Permission) string {

@@ -77,7 +77,11 @@ const maxDisks = 4096
 //
 // A layout that the controllers cannot have is an *[ImpossibleError] with everything that stands against it. What a
 // layout says of data that it would destroy becomes a step that needs a permission, never an error: see [Guard].
-func NewPlan(inventories []*Inventory, layout *Layout) (*Plan, error) {
+//
+// unread are RAID controllers that the machine has as well, and that nobody could read: by ID, and what else is known.
+// A layout that counts controllers (only, index) is impossible where one of them may be the one that it means: a tool
+// that is missing, or fails for once, must not send a layout to another controller.
+func NewPlan(inventories []*Inventory, layout *Layout, unread ...Controller) (*Plan, error) {
 	if layout == nil {
 		return nil, errors.New("RAID layout: none is given")
 	}
@@ -101,7 +105,11 @@ func NewPlan(inventories []*Inventory, layout *Layout) (*Plan, error) {
 	taken := map[ControllerID]string{}
 	for i := range layout.Controllers {
 		at := fmt.Sprintf("controllers[%d]", i)
-		inv, err := choose(inventories, layout.Controllers[i].Controller)
+		want := layout.Controllers[i].Controller
+		inv, err := choose(inventories, want)
+		if err == nil {
+			err = uncounted(inventories, want, inv, unread)
+		}
 		if err == nil && taken[inv.Controller.ID] != "" {
 			err = fmt.Errorf("it is %s, which is %s already", inv.Controller.ID, taken[inv.Controller.ID])
 		}
@@ -181,6 +189,26 @@ func choose(inventories []*Inventory, want ControllerChoice) (*Inventory, error)
 		return nil, fmt.Errorf("%s: no controller is meant; %s", want, there)
 	}
 	return nil, fmt.Errorf("%s: %d controllers are meant, and it must be one; %s", want, len(fit), there)
+}
+
+// uncounted tells which controller that was not read would have been counted before the one that was found.
+func uncounted(inventories []*Inventory, want ControllerChoice, found *Inventory, unread []Controller) error {
+	var others []string
+	for i := range unread {
+		u := &unread[i]
+		if slices.ContainsFunc(inventories, func(inv *Inventory) bool { return inv.Controller.ID == u.ID }) {
+			continue
+		}
+		if want.isOnly() || want.Index != nil && u.ID < found.Controller.ID {
+			others = append(others, controllerText(u))
+		}
+	}
+	if len(others) == 0 {
+		return nil
+	}
+	slices.Sort(others)
+	return fmt.Errorf("%s: that is %s only as long as %s cannot be read; have that read, or say which controller is "+
+		"meant by its slot or pci", want, controllerText(&found.Controller), enumerate(others, 8))
 }
 
 func controllerText(c *Controller) string {

@@ -715,3 +715,39 @@ func FuzzPlan(f *testing.F) {
 		}
 	})
 }
+
+func TestAControllerThatNobodyCouldReadIsCounted(t *testing.T) {
+	a, b := card("0000:18:00.0", drives(0, 4, hw.SSD, 480e9)...), card("0000:3b:00.0", drives(0, 4, hw.SSD, 480e9)...)
+	b.Controller.Slot = "3"
+	before := Controller{ID: "0000:03:00.0", Model: "Smart Array"}
+	after := Controller{ID: "0000:af:00.0", Model: "PERC SAS-3 3108", Slot: "7"}
+	for _, c := range []struct {
+		choice string
+		read   []*Inventory
+		unread []Controller
+		says   string // "" is possible
+	}{
+		{"only", []*Inventory{a}, nil, ""},
+		{"only", []*Inventory{a}, []Controller{a.Controller}, ""},
+		{"only", []*Inventory{a}, []Controller{before}, "only: that is 0000:18:00.0 MegaRAID 9361 only as long as 0000:03:00.0 Smart " +
+			"Array cannot be read; have that read, or say which controller is meant by its slot or pci"},
+		{"only", []*Inventory{a}, []Controller{after, before}, "0000:03:00.0 Smart Array, 0000:af:00.0 PERC SAS-3 3108 in slot 7"},
+		{"index 0", []*Inventory{a, b}, []Controller{before}, "0000:03:00.0"},
+		{"index 0", []*Inventory{a, b}, []Controller{after}, ""},
+		{"index 1", []*Inventory{a, b}, []Controller{after}, ""},
+		{"index 1", []*Inventory{a, b}, []Controller{{ID: "0000:1a:00.0"}}, "0000:1a:00.0"},
+		{"pci 0000:18:00.0", []*Inventory{a, b}, []Controller{before, after}, ""},
+		{"slot 3", []*Inventory{a, b}, []Controller{before, after}, ""},
+	} {
+		l := layoutOf(t, `{"controllers":[{"controller":"`+c.choice+`","volumes":[{"name":"v","level":1,"disks":2}]}]}`)
+		_, err := NewPlan(c.read, l, c.unread...)
+		if c.says == "" {
+			require.NoError(t, err, "%s with %v", c.choice, c.unread)
+			continue
+		}
+		var impossible *ImpossibleError
+		require.ErrorAs(t, err, &impossible, "%s with %v", c.choice, c.unread)
+		require.Equal(t, "controllers[0].controller", impossible.Problems[0].Path)
+		require.Contains(t, err.Error(), c.says)
+	}
+}

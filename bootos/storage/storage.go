@@ -18,6 +18,8 @@ type Controllers interface {
 	Driver() raid.Driver
 	// Unmanaged says of each controller that has no driver why.
 	Unmanaged() []string
+	// Unread are RAID controllers that the last Read did not read; see raid.NewPlan.
+	Unread() []raid.Controller
 }
 
 // Report is where a round tells how far it is.
@@ -90,7 +92,7 @@ func look(ctx context.Context, c Controllers, layout *raid.Layout) (*agentapi.Co
 		// The layout may not want the one that cannot be read; if it does, it is impossible and says so beside this.
 		result.Unmanaged = append(result.Unmanaged, err.Error())
 	}
-	plan, err := raid.NewPlan(inventories, layout)
+	plan, err := raid.NewPlan(inventories, layout, c.Unread()...)
 	var impossible *raid.ImpossibleError
 	switch {
 	case errors.As(err, &impossible):

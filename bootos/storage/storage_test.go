@@ -23,6 +23,7 @@ type machine struct {
 	lines    []string
 	progress []agentapi.Progress
 	broken   error
+	unread   []raid.Controller
 }
 
 func newMachine(t *testing.T) *machine {
@@ -45,6 +46,7 @@ func (m *machine) Driver() raid.Driver {
 	return &raidtest.Driver{Chassis: m.chassis, Patience: 200 * time.Millisecond}
 }
 func (m *machine) Unmanaged() []string          { return []string{"controller 0000:5e:00.0: it needs ssacli"} }
+func (m *machine) Unread() []raid.Controller    { return m.unread }
 func (m *machine) Progress(p agentapi.Progress) { m.progress = append(m.progress, p) }
 func (m *machine) Log(text string)              { m.lines = append(m.lines, text) }
 
@@ -137,4 +139,18 @@ func TestARoundThatNobodyWantsAnyMoreEnds(t *testing.T) {
 	cancel(gone)
 	_, err := newMachine(t).round(ctx, nil)
 	require.ErrorIs(t, err, gone)
+}
+
+func TestALayoutForTheOnlyControllerIsNotMadeOnTheOneThatCanBeRead(t *testing.T) {
+	m := newMachine(t)
+	m.unread = []raid.Controller{{ID: "0000:5e:00.0", Model: "Smart Array"}}
+	r, err := m.round(t.Context(), nil)
+	require.NoError(t, err)
+	require.Nil(t, r.Plan)
+	require.Contains(t, r.Impossible, "0000:5e:00.0 Smart Array cannot be read")
+	require.Contains(t, r.Impossible, "it needs ssacli", "the reason stands beside it")
+	m.unread = nil
+	r, err = m.round(t.Context(), nil)
+	require.NoError(t, err)
+	require.NotNil(t, r.Plan)
 }

@@ -106,13 +106,20 @@ func single(parse func(...[]byte) (*raid.Inventory, error)) func(...[]byte) ([]*
 // older are names that a tool had before.
 var older = map[string]raid.Tool{"hpssacli": raid.Ssacli, "hpacucli": raid.Ssacli, "mnv_cli": raid.Mnvcli, "nvmens": raid.Nvme}
 
-func find(name string) (family, error) {
+// Tool is the tool that has a name of [Names] now; false: there is none.
+func Tool(name string) (raid.Tool, bool) {
 	name = strings.ToLower(name)
 	tool, ok := older[name]
 	if !ok {
 		tool = raid.Tool(name)
 	}
-	f, ok := families[tool]
+	_, ok = families[tool]
+	return tool, ok
+}
+
+func find(name string) (family, error) {
+	tool, ok := Tool(name)
+	f := families[tool]
 	if !ok {
 		return family{}, fmt.Errorf("there is no driver for %q; want %s", name, strings.Join(Names(), ", "))
 	}

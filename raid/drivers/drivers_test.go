@@ -25,6 +25,17 @@ func TestEveryToolThatAControllerCanNeedHasADriver(t *testing.T) {
 	}
 }
 
+func TestAToolIsKnownByItsOlderNames(t *testing.T) {
+	for name, want := range map[string]raid.Tool{"hpssacli": raid.Ssacli, "HPACUCLI": raid.Ssacli, "StorCLI": raid.Storcli,
+		"mnv_cli": raid.Mnvcli, "nvmens": raid.Nvme} {
+		tool, ok := drivers.Tool(name)
+		require.True(t, ok, name)
+		require.Equal(t, want, tool)
+	}
+	_, ok := drivers.Tool("storcli64")
+	require.False(t, ok)
+}
+
 func TestADriverThatIsNotKnownNamesThoseThatAre(t *testing.T) {
 	_, err := drivers.New("raidctl", drivers.Config{})
 	require.ErrorContains(t, err, `there is no driver for "raidctl"; want arcconf, `)

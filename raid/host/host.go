@@ -5,7 +5,7 @@
 //	h, err := host.Open(ctx, host.Config{Devices: facts.Controllers})
 //	defer h.Close()
 //	inventories, err := h.Read(ctx)
-//	plan, err := raid.NewPlan(inventories, layout)
+//	plan, err := raid.NewPlan(inventories, layout, h.Unread()...)
 //	err = raid.Apply(ctx, h.Driver(), plan, guard, observe)
 //
 // The program that calls Open holds the drivers itself, unless [Config] names another: its main has to hand the argument
@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -71,15 +72,70 @@ var ErrNoTool = errors.New("the tool is not here")
 // Host is the machine's controllers. Its methods may be called from several goroutines.
 type Host struct {
 	config  Config
-	started []*plugin.Process
+	members []*member
 	driver  *placed
-	// expected are RAID controllers that a driver was started for, by PCI address, with the words for them.
-	expected map[raid.ControllerID]string
-	// without are controllers that no driver was started for, and why.
+	// without are drivers that were not started, in sentences, and lost the RAID controllers that have none by that.
 	without []string
+	lost    []raid.Controller
 
 	mu     sync.Mutex
 	unseen []string // of the last Read
+	unread []raid.Controller
+}
+
+// member is a driver that was started, and what it is for.
+type member struct {
+	raid.Driver
+	process *plugin.Process
+	// expected are RAID controllers that it has to find.
+	expected []expectation
+
+	mu     sync.Mutex
+	failed error // of the last Probe
+	found  []raid.Controller
+}
+
+// expectation is a RAID controller, as its PCI ids tell of it.
+type expectation struct {
+	controller raid.Controller
+	words      string
+}
+
+func (m *member) Probe(ctx context.Context) ([]raid.Controller, error) {
+	found, err := m.Driver.Probe(ctx)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.failed, m.found = err, found
+	return found, err
+}
+
+// missed are the expected controllers that were not read, each with the reason; read has those that were.
+func (m *member) missed(read map[raid.ControllerID]error) (missed []expectation, why []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	nameless := 0 // some tools do not tell addresses: such a controller is any of those that were expected
+	for _, c := range m.found {
+		if err, ok := read[c.ID]; ok && err == nil && !pciAddress.MatchString(string(c.ID)) {
+			nameless++
+		}
+	}
+	for _, e := range m.expected {
+		err, ok := read[e.controller.ID]
+		switch {
+		case ok && err == nil:
+			continue
+		case ok:
+		case nameless > 0:
+			nameless--
+			continue
+		case m.failed != nil:
+			why = append(why, fmt.Sprintf("controller %s: its driver %s has failed", e.words, m.Name()))
+		default:
+			why = append(why, fmt.Sprintf("controller %s: its driver does not find it", e.words))
+		}
+		missed = append(missed, e)
+	}
+	return missed, why
 }
 
 // Open starts the drivers that the machine needs. A driver that cannot be started, or whose tool is missing, is no error:
@@ -98,46 +154,95 @@ func Open(ctx context.Context, c Config) (*Host, error) {
 	if c.Tool == nil {
 		c.Tool = LookPath
 	}
-	h := &Host{config: c, expected: map[raid.ControllerID]string{}}
-	var joined []raid.Driver
-	for _, n := range needs(c.Devices, c.External) {
+	c.Tool = once(c.Tool)
+	for _, e := range c.External {
+		for _, id := range e.For {
+			if !IsPCI(id) {
+				return nil, fmt.Errorf("RAID driver %s: %q is no PCI id; want vendor:device or vendor:device:subvendor:subdevice, "+
+					"such as 1000:005d", e.Name, id)
+			}
+		}
+	}
+	h := &Host{config: c}
+	needs := needs(c.Devices, c.External)
+	for _, n := range needs {
+		if n.external == nil {
+			h.choose(ctx, n)
+		}
+	}
+	for _, n := range merge(needs) {
 		if ctx.Err() != nil {
 			return nil, errors.Join(fmt.Errorf("RAID drivers: %w", context.Cause(ctx)), h.Close())
 		}
-		p, err := h.start(ctx, n)
-		switch {
-		case err == nil:
-			h.started = append(h.started, p)
-			joined = append(joined, p)
-			if n.expects {
-				for _, d := range n.devices {
-					h.expected[raid.ControllerID(d.Address)] = n.words(d)
-				}
+		if n.missing == nil {
+			var p *plugin.Process
+			if p, n.missing = h.start(ctx, n); n.missing == nil {
+				h.members = append(h.members, &member{Driver: p, process: p, expected: n.expectations()})
+				continue
 			}
-		case n.expects:
-			for _, d := range n.devices {
-				h.without = append(h.without, fmt.Sprintf("controller %s: %v", n.words(d), err))
-			}
-		case !errors.Is(err, ErrNoTool):
-			h.without = append(h.without, fmt.Sprintf("driver %s: %v", n.tool, err))
+		}
+		expected := n.expectations()
+		for _, e := range expected {
+			h.without = append(h.without, fmt.Sprintf("controller %s: %v", e.words, n.missing))
+			h.lost = append(h.lost, e.controller)
+		}
+		if len(expected) == 0 && !errors.Is(n.missing, ErrNoTool) {
+			h.without = append(h.without, fmt.Sprintf("driver %s: %v", n.tool, n.missing))
 		}
 	}
+	joined := make([]raid.Driver, len(h.members))
+	for i, m := range h.members {
+		joined[i] = m
+	}
 	h.driver = &placed{raid.Join(joined...), slots(c.Devices)}
+	h.unread = h.lost
 	return h, nil
+}
+
+// once asks for each tool only one time: it may be fetched from afar.
+func once(find func(context.Context, raid.Tool) (string, error)) func(context.Context, raid.Tool) (string, error) {
+	type answer struct {
+		path string
+		err  error
+	}
+	known := map[raid.Tool]answer{}
+	return func(ctx context.Context, t raid.Tool) (string, error) {
+		a, ok := known[t]
+		if !ok {
+			a.path, a.err = find(ctx, t)
+			known[t] = a
+		}
+		return a.path, a.err
+	}
 }
 
 // need is a driver that the machine wants.
 type need struct {
 	tool, fallback raid.Tool
 	external       *External
-	devices        []hw.PCIDevice
-	families       map[string]string
-	// expects: the controllers hide their drives, so somebody will miss the driver.
-	expects bool
+	devices        []device
+	// path of the tool, or why there is no driver.
+	path    string
+	missing error
 }
 
-func (n *need) words(d hw.PCIDevice) string {
-	return fmt.Sprintf("%s (%s, PCI id %s:%s)", d.Address, n.families[d.Address], d.Vendor, d.Device)
+// device is a controller that a driver is for.
+type device struct {
+	hw.PCIDevice
+	family string
+	// expected: it hides its drives, so somebody will miss the driver.
+	expected bool
+}
+
+func (n *need) expectations() []expectation {
+	var all []expectation
+	for _, d := range n.devices {
+		if d.expected {
+			all = append(all, expectation{raid.Controller{ID: raid.ControllerID(d.Address), Model: d.family, Slot: d.Slot},
+				fmt.Sprintf("%s (%s, PCI id %s:%s)", d.Address, d.family, d.Vendor, d.Device)})
+		}
+	}
+	return all
 }
 
 // needs are the drivers for these controllers: those from outside, those of the makers in the order of addresses, and what
@@ -146,34 +251,34 @@ func needs(devices []hw.PCIDevice, external []External) []*need {
 	devices = slices.Clone(devices)
 	slices.SortFunc(devices, func(a, b hw.PCIDevice) int { return raid.CompareLocations(a.Address, b.Address) })
 	var all []*need
-	nvme := false
-	add := func(n need, d hw.PCIDevice, family string) {
+	add := func(n need, d device) {
 		for _, o := range all {
-			if o.tool == n.tool && o.external == n.external {
-				o.devices, o.families[d.Address], o.expects = append(o.devices, d), family, o.expects || n.expects
+			if o.tool == n.tool && o.fallback == n.fallback && o.external == n.external {
+				o.devices = append(o.devices, d)
 				return
 			}
 		}
-		n.devices, n.families = []hw.PCIDevice{d}, map[string]string{d.Address: family}
+		n.devices = []device{d}
 		all = append(all, &n)
 	}
-	for i := range external {
-		for _, d := range devices {
-			if slices.ContainsFunc(external[i].For, func(id string) bool { return isFor(id, d) }) {
-				add(need{external: &external[i], expects: true}, d, "driver "+external[i].Name)
+	outside := make([]*External, len(devices)) // the first that names a controller has it
+	for i, d := range devices {
+		for j := range external {
+			if outside[i] == nil && external[j].IsFor(d) {
+				outside[i] = &external[j]
+				add(need{external: outside[i]}, device{d, "driver " + external[j].Name, true})
 			}
 		}
 	}
-	for _, d := range devices {
-		if slices.ContainsFunc(external, func(e External) bool {
-			return slices.ContainsFunc(e.For, func(id string) bool { return isFor(id, d) })
-		}) {
+	nvme := false
+	for i, d := range devices {
+		r, ok := raid.Recognize(d)
+		if !ok || outside[i] != nil {
 			continue
 		}
-		r, ok := raid.Recognize(d)
-		nvme = nvme || ok && r.Kind == raid.NVMe
-		if ok && r.Tool != raid.Mdadm {
-			add(need{tool: r.Tool, fallback: r.Fallback, expects: r.Kind == raid.RAID}, d, r.Family)
+		nvme = nvme || r.Kind == raid.NVMe
+		if r.Tool != raid.Mdadm {
+			add(need{tool: r.Tool, fallback: r.Fallback}, device{d, r.Family, r.Kind == raid.RAID})
 		}
 	}
 	all = append(all, &need{tool: raid.Mdadm})
@@ -181,6 +286,59 @@ func needs(devices []hw.PCIDevice, external []External) []*need {
 		all = append(all, &need{tool: raid.Nvme})
 	}
 	return all
+}
+
+// choose finds the tool of a driver, or the one that does the same.
+func (h *Host) choose(ctx context.Context, n *need) {
+	if n.tool == raid.Mdadm {
+		if _, err := os.Stat("/proc/mdstat"); err != nil {
+			n.missing = fmt.Errorf("this kernel has no md: %w", ErrNoTool)
+			return
+		}
+	}
+	var err error
+	if n.path, err = h.config.Tool(ctx, n.tool); err == nil {
+		return
+	}
+	n.missing = fmt.Errorf("it needs %s: %w", n.tool, err)
+	if !errors.Is(err, ErrNoTool) || n.fallback == "" {
+		return
+	}
+	path, second := h.config.Tool(ctx, n.fallback)
+	if second != nil {
+		n.missing = fmt.Errorf("it needs %s or %s: %w; %w", n.tool, n.fallback, err, second)
+		return
+	}
+	n.tool, n.path, n.missing = n.fallback, path, nil
+}
+
+// merge makes one of needs that came to the same tool: two processes of it would both find the controllers of both.
+func merge(needs []*need) []*need {
+	var all []*need
+	for _, n := range needs {
+		i := slices.IndexFunc(all, func(o *need) bool {
+			return n.external == nil && o.external == nil && n.missing == nil && o.missing == nil && o.tool == n.tool
+		})
+		if i >= 0 {
+			all[i].devices = append(all[i].devices, n.devices...)
+			continue
+		}
+		all = append(all, n)
+	}
+	return all
+}
+
+// pciAddress is a controller's address, as the kernel writes it. Its own domains can have more digits (VMD).
+var pciAddress = regexp.MustCompile(`^[0-9a-fA-F]{4,8}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-7]$`)
+
+var pciID = regexp.MustCompile(`^[0-9a-fA-F]{4}:[0-9a-fA-F]{4}(:[0-9a-fA-F]{4}:[0-9a-fA-F]{4})?$`)
+
+// IsPCI reports whether an id can be one of [External.For].
+func IsPCI(id string) bool { return pciID.MatchString(id) }
+
+// IsFor reports whether the driver is for a controller.
+func (e External) IsFor(d hw.PCIDevice) bool {
+	return slices.ContainsFunc(e.For, func(id string) bool { return isFor(id, d) })
 }
 
 // isFor reports whether an id of [External.For] is that of a device.
@@ -217,24 +375,8 @@ func (h *Host) start(ctx context.Context, n *need) (*plugin.Process, error) {
 		}
 		return plugin.Start(ctx, c)
 	}
-	if n.tool == raid.Mdadm {
-		if _, err := os.Stat("/proc/mdstat"); err != nil {
-			return nil, fmt.Errorf("this kernel has no md: %w", ErrNoTool)
-		}
-	}
-	tool := n.tool
-	path, err := h.config.Tool(ctx, tool)
-	if errors.Is(err, ErrNoTool) && n.fallback != "" && n.fallback != raid.Mdadm {
-		if other, second := h.config.Tool(ctx, n.fallback); second == nil {
-			tool, path, err = n.fallback, other, nil
-		} else {
-			err = fmt.Errorf("%w; nor is %s: %w", err, n.fallback, second)
-		}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("it needs %s: %w", tool, err)
-	}
-	args := append(slices.Clone(h.config.Args), string(tool), "--tool", path)
+	path := n.path
+	args := append(slices.Clone(h.config.Args), string(n.tool), "--tool", path)
 	for _, d := range n.devices {
 		args = append(args, "--pci", d.Address)
 	}
@@ -245,10 +387,10 @@ func (h *Host) start(ctx context.Context, n *need) (*plugin.Process, error) {
 	for _, e := range env {
 		args = append(args, "--env", e)
 	}
-	if h.config.Assemble && tool == raid.Mdadm {
+	if h.config.Assemble && n.tool == raid.Mdadm {
 		args = append(args, "--assemble")
 	}
-	return plugin.Start(ctx, plugin.Config{Path: h.config.Executable, Args: args, Logger: logger.With("driver", string(tool))})
+	return plugin.Start(ctx, plugin.Config{Path: h.config.Executable, Args: args, Logger: logger.With("driver", string(n.tool))})
 }
 
 // libraries is the variable that leads a program to its libraries; empty if it has none.
@@ -269,28 +411,30 @@ func (h *Host) Read(ctx context.Context) ([]*raid.Inventory, error) {
 	found, err := h.driver.Probe(ctx)
 	errs := []error{err}
 	inventories := []*raid.Inventory{}
-	seen := map[raid.ControllerID]bool{}
+	seen := map[raid.ControllerID]error{}
 	for _, c := range found {
-		seen[c.ID] = true
 		inv, err := h.driver.Inventory(ctx, c.ID)
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("read controller %s: %w", c.ID, context.Cause(ctx))
 		}
-		if err != nil {
+		if seen[c.ID] = err; err != nil {
 			errs = append(errs, fmt.Errorf("read controller %s: %w", c.ID, err))
 			continue
 		}
 		inventories = append(inventories, inv)
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.unseen = nil
-	for id, words := range h.expected {
-		if !seen[id] {
-			h.unseen = append(h.unseen, fmt.Sprintf("controller %s: its driver does not find it", words))
+	unseen, unread := []string{}, slices.Clone(h.lost)
+	for _, m := range h.members {
+		missed, why := m.missed(seen)
+		unseen = append(unseen, why...)
+		for _, e := range missed {
+			unread = append(unread, e.controller)
 		}
 	}
-	slices.Sort(h.unseen)
+	slices.Sort(unseen)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.unseen, h.unread = unseen, unread
 	return inventories, errors.Join(errs...)
 }
 
@@ -301,12 +445,20 @@ func (h *Host) Unmanaged() []string {
 	return append(slices.Clone(h.without), h.unseen...)
 }
 
+// Unread are the RAID controllers that the last Read did not read, for whatever reason, as far as their PCI ids and the
+// board tell of them: what [raid.NewPlan] wants to know beside the inventories.
+func (h *Host) Unread() []raid.Controller {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.unread)
+}
+
 // Close ends all drivers. A step that is being executed is waited for.
 func (h *Host) Close() error {
-	errs := make([]error, len(h.started))
+	errs := make([]error, len(h.members))
 	var wg sync.WaitGroup
-	for i, p := range h.started {
-		wg.Go(func() { errs[i] = p.Close() })
+	for i, m := range h.members {
+		wg.Go(func() { errs[i] = m.process.Close() })
 	}
 	wg.Wait()
 	return errors.Join(errs...)

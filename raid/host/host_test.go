@@ -148,6 +148,8 @@ func TestAControllerThatItsToolDoesNotFindIsTold(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"controller 0000:18:00.0 (MegaRAID SAS-3 3108, PCI id 1000:005d): its driver does not find it"},
 		h.Unmanaged())
+	require.Equal(t, []raid.Controller{{ID: "0000:18:00.0", Model: "MegaRAID SAS-3 3108", Slot: "PCIe Slot 3"}},
+		h.Unread())
 }
 
 func TestAToolThatFailsLeavesTheOtherControllersReadable(t *testing.T) {
@@ -162,6 +164,94 @@ func TestAToolThatFailsLeavesTheOtherControllersReadable(t *testing.T) {
 	inventories, err := h.Read(t.Context())
 	require.ErrorContains(t, err, "ssacli")
 	require.Len(t, inventories, 1)
+	require.Equal(t, []string{"controller 0000:03:00.0 (Smart Array, PCI id 103c:323b): its driver ssacli has failed"},
+		h.Unmanaged())
+	require.Equal(t, []raid.Controller{{ID: "0000:03:00.0", Model: "Smart Array"}}, h.Unread())
+	layout := &raid.Layout{Controllers: []raid.ControllerLayout{{Volumes: []raid.Volume{
+		{Name: "os", Level: raid.Level1, Disks: raid.DiskChoice{Count: 2}}}}}}
+	_, err = raid.NewPlan(inventories, layout)
+	require.NoError(t, err)
+	_, err = raid.NewPlan(inventories, layout, h.Unread()...)
+	require.ErrorContains(t, err, "0000:03:00.0 Smart Array cannot be read", "the layout may mean the one that failed")
+}
+
+func TestADriverThatDiesIsToldAndTheOthersGoOn(t *testing.T) {
+	c := chassis(t, "0000:18:00.0")
+	dies := filepath.Join(t.TempDir(), "raid-acme")
+	require.NoError(t, os.WriteFile(dies, []byte("#!/bin/sh\necho 'raid-acme: no license' >&2\nexit 3\n"), 0o755))
+	h, err := host.Open(t.Context(), host.Config{Devices: []hw.PCIDevice{smartArray, megaraid},
+		External: []host.External{{Name: "acme", Path: dies, For: []string{"103c:323b:103c:3355"}}},
+		Tool:     only(map[raid.Tool]string{raid.Storcli: emulator(t, "storcli/storcli64")}),
+		ToolEnv:  []string{raidtest.ChassisVariable + "=" + c.Path()}})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, h.Close()) }()
+	require.Len(t, h.Unread(), 1, "before the first Read as well")
+	inventories, err := h.Read(t.Context())
+	require.NoError(t, err)
+	require.Len(t, inventories, 1)
+	require.Len(t, h.Unmanaged(), 1)
+	require.Contains(t, h.Unmanaged()[0], "controller 0000:03:00.0 (driver acme, PCI id 103c:323b): ")
+	require.Contains(t, h.Unmanaged()[0], "no license")
+}
+
+func TestTwoControllersOfOneToolHaveOneProcessAndItIsAskedForOnce(t *testing.T) {
+	perc, second := megaraid, megaraid
+	perc.Address, perc.SubVendor, perc.Slot = "0000:5e:00.0", "1028", ""
+	second.Address, second.Device, second.Slot = "0000:af:00.0", "10e2", "" // has no second tool, as the first has
+	controllers := []*raidtest.Controller{}
+	for i, id := range []raid.ControllerID{"0000:18:00.0", "0000:5e:00.0", "0000:af:00.0"} {
+		ctl := raidtest.MegaRAID(id, fmt.Sprintf("SV%d", i))
+		ctl.AddDrives(2, hw.SSD, hw.BusATA, 480e9)
+		controllers = append(controllers, ctl)
+	}
+	c, err := raidtest.Create(filepath.Join(t.TempDir(), "chassis.json"), &raidtest.State{Controllers: controllers})
+	require.NoError(t, err)
+	asked := map[raid.Tool]int{}
+	find := only(map[raid.Tool]string{raid.Storcli: emulator(t, "storcli/storcli64")})
+	h, err := host.Open(t.Context(), host.Config{Devices: []hw.PCIDevice{second, perc, megaraid},
+		Tool: func(ctx context.Context, tool raid.Tool) (string, error) {
+			asked[tool]++
+			return find(ctx, tool)
+		},
+		ToolEnv: []string{raidtest.ChassisVariable + "=" + c.Path()}})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, h.Close()) }()
+	require.Equal(t, 1, asked[raid.Storcli])
+	require.Equal(t, 1, asked[raid.Perccli])
+	require.NotContains(t, h.Driver().Name(), ",")
+	require.NotContains(t, h.Driver().Name(), " and ")
+	inventories, err := h.Read(t.Context())
+	require.NoError(t, err)
+	require.Len(t, inventories, 3)
+	require.Empty(t, h.Unmanaged())
+	require.Empty(t, h.Unread())
+}
+
+func TestAnIdThatNoControllerCanHaveIsRefused(t *testing.T) {
+	for _, id := range []string{"", "1000", "1000:5d", "1000:005d:1028", "1000:005g", "1000:005d:1028:1f47:1"} {
+		_, err := host.Open(t.Context(), host.Config{Tool: only(nil),
+			External: []host.External{{Name: "acme", Path: "/bin/true", For: []string{id}}}})
+		require.ErrorContains(t, err, "RAID driver acme: ")
+		require.False(t, host.IsPCI(id))
+	}
+	require.True(t, host.IsPCI("1000:005D"))
+	require.True(t, host.IsPCI("1000:005d:1028:1f47"))
+}
+
+func TestAToolIsFoundInPATHButNotInARelativeDirectory(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "sas3ircu"), []byte("#!/bin/sh\n"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "sas2ircu"), []byte("#!/bin/sh\n"), 0o644))
+	t.Setenv("PATH", "/usr/bin:"+dir)
+	path, err := host.LookPath(t.Context(), raid.Sas3ircu)
+	require.NoError(t, err)
+	require.Equal(t, filepath.Join(dir, "sas3ircu"), path)
+	_, err = host.LookPath(t.Context(), raid.Sas2ircu)
+	require.ErrorIs(t, err, host.ErrNoTool, "it is no program")
+	t.Chdir(dir)
+	t.Setenv("PATH", "/usr/bin:.:")
+	_, err = host.LookPath(t.Context(), raid.Sas3ircu)
+	require.ErrorIs(t, err, host.ErrNoTool)
 }
 
 func TestAToolAndADriverFromOutsideFindTheLibrariesThatTheyBrought(t *testing.T) {

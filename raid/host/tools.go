@@ -20,7 +20,7 @@ var places = map[raid.Tool][]string{
 	raid.Megacli:  {"/opt/MegaRAID/MegaCli/MegaCli64", "MegaCli64", "megacli", "MegaCli"},
 	raid.Ssacli: {"/opt/smartstorageadmin/ssacli/bin/ssacli", "ssacli", "/opt/hp/hpssacli/bld/hpssacli", "hpssacli",
 		"hpacucli"},
-	raid.Arcconf:  {"/usr/Arcconf/arcconf", "arcconf"},
+	raid.Arcconf:  {"/usr/Arcconf/arcconf", "/usr/StorMan/arcconf", "arcconf"},
 	raid.Mvcli:    {"/opt/dell/mvcli/mvcli", "mvcli"},
 	raid.Mnvcli:   {"mnv_cli", "mnvcli"},
 	raid.Sas2ircu: {"sas2ircu"},
@@ -29,13 +29,20 @@ var places = map[raid.Tool][]string{
 	raid.Nvme:     {"nvme"},
 }
 
-// LookPath finds a tool where its maker's package puts it, or in [command.DefaultPath]. The error wraps [ErrNoTool].
+// LookPath finds a tool where its maker's package puts it, in [command.DefaultPath], in /usr/local, or in PATH, of
+// which what is not absolute is left out. The error wraps [ErrNoTool].
 func LookPath(_ context.Context, t raid.Tool) (string, error) {
+	dirs := append(strings.Split(command.DefaultPath, ":"), "/usr/local/sbin", "/usr/local/bin")
+	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+		if filepath.IsAbs(dir) {
+			dirs = append(dirs, dir)
+		}
+	}
 	for _, place := range places[t] {
 		files := []string{place}
 		if !strings.HasPrefix(place, "/") {
 			files = nil
-			for dir := range strings.SplitSeq(command.DefaultPath, ":") {
+			for _, dir := range dirs {
 				files = append(files, filepath.Join(dir, place))
 			}
 		}
