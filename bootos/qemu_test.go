@@ -77,28 +77,19 @@ func image(t *testing.T, pkg string, emergencyShell bool) (*Result, *trust.Autho
 
 // vm is a QEMU that boots a kernel directly and shows its serial console.
 type vm struct {
-	t    *testing.T
-	keys io.Writer
-	done chan struct{}
-	// cut takes the power away.
-	cut   func()
+	t     *testing.T
+	keys  io.Writer
+	done  chan struct{}
 	mu    sync.Mutex
 	lines []string
 }
 
 func boot(t *testing.T, kernel, initramfs, cmdline string, args ...string) *vm {
 	t.Helper()
-	return bootDisk(t, append([]string{"-kernel", kernel, "-initrd", initramfs,
-		"-append", "console=ttyS0 quiet " + cmdline}, args...)...)
-}
-
-// bootDisk leaves it to the firmware what to boot.
-func bootDisk(t *testing.T, args ...string) *vm {
-	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", append([]string{"-accel", "tcg,tb-size=64",
 		"-cpu", "max,la57=off", "-m", "256", "-nodefaults", "-nographic", "-no-reboot", "-serial", "stdio",
-		"-monitor", "none",
+		"-monitor", "none", "-kernel", kernel, "-initrd", initramfs, "-append", "console=ttyS0 quiet " + cmdline,
 		"-smbios", "type=1,manufacturer=Acme,product=Anvil,serial=ANVIL-0001,uuid=11111111-2222-3333-4444-555555555555"},
 		args...)...)
 	keys, err := cmd.StdinPipe()
@@ -108,10 +99,6 @@ func bootDisk(t *testing.T, args ...string) *vm {
 	cmd.Stderr = cmd.Stdout
 	require.NoError(t, cmd.Start())
 	m := &vm{t: t, keys: keys, done: make(chan struct{})}
-	m.cut = func() {
-		cancel()
-		<-m.done
-	}
 	go func() {
 		defer close(m.done)
 		for s := bufio.NewScanner(out); s.Scan(); {
@@ -122,7 +109,8 @@ func bootDisk(t *testing.T, args ...string) *vm {
 		_ = cmd.Wait() // killed, or the machine went off: the console tells which
 	}()
 	t.Cleanup(func() {
-		m.cut()
+		cancel()
+		<-m.done
 		if t.Failed() {
 			t.Log("console:\n" + m.console())
 		}
