@@ -34,7 +34,7 @@ type call struct {
 	exit  int
 }
 
-var path = regexp.MustCompile(`^/c(all|\d+)(?:/e(all|\d+))?(?:/s(all|\d+))?(?:/v(all|\d+))?(?:/f(all|\d+))?$`)
+var targets = regexp.MustCompile(`^/c(all|\d+)(?:/e(all|\d+))?(?:/s(all|\d+))?(?:/v(all|\d+))?(?:/f(all|\d+))?$`)
 
 // Main runs one command and returns the status to exit with.
 func Main(ctx context.Context, chassis *raidtest.Chassis, args []string, stdout io.Writer) int {
@@ -93,7 +93,7 @@ func (c *call) run(where string) error {
 		}
 		return c.overview()
 	}
-	m := path.FindStringSubmatch(where)
+	m := targets.FindStringSubmatch(where)
 	if m == nil {
 		return c.syntaxError()
 	}
