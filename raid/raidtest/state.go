@@ -53,6 +53,10 @@ type Controller struct {
 	DefaultPolicies raid.Policies `json:"default_policies,omitzero"`
 	// Parts are on its cables and board besides drives.
 	Parts []Part `json:"parts,omitempty"`
+	// Enclosures are those that the controller tells of.
+	Enclosures []Enclosure `json:"enclosures,omitempty"`
+	// Components are the parts of its firmware, in its order, which differs between cards under the same tool.
+	Components []Component `json:"components,omitempty"`
 	// Extra are words that only one tool prints, for its emulator. What follows from the state is never taken from there.
 	Extra map[string]string `json:"extra,omitempty"`
 
@@ -71,8 +75,30 @@ type Part struct {
 	Extra  map[string]string `json:"extra,omitempty"`
 }
 
+// Enclosure is what drives are in. Which are in it follows from their Enclosure.
+type Enclosure struct {
+	ID       int    `json:"id"`
+	Slots    int    `json:"slots"`
+	Product  string `json:"product,omitempty"`
+	Revision string `json:"revision,omitempty"`
+	// Port is the connector, `Multipath` where there are two; empty: it is none of the controller's.
+	Port          string `json:"port,omitempty"`
+	PowerSupplies int    `json:"power_supplies,omitempty"`
+	Fans          int    `json:"fans,omitempty"`
+	Sensors       int    `json:"sensors,omitempty"`
+	Alarms        int    `json:"alarms,omitempty"`
+	Modules       int    `json:"modules,omitempty"`
+}
+
+// Component is a part of a firmware, such as `Boot Block`, with its version.
+type Component struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+}
+
 // Drive is a simulated drive.
 type Drive struct {
+	// Enclosure is negative for a drive in none.
 	Enclosure int `json:"enclosure"`
 	Slot      int `json:"slot"`
 	// Device is the number that a controller gives to a drive apart from its slot; Port is the connector (1I, CN0), and

@@ -56,24 +56,35 @@ func TestTheDriverStandsTheSuite(t *testing.T) {
 	}
 }
 
-func TestTextIsReadAsJSONIs(t *testing.T) {
-	c, err := raidtest.Create(t.TempDir()+"/chassis.json", raidtest.DefaultState())
-	require.NoError(t, err)
-	var all []*raid.Inventory
-	for _, text := range []bool{false, true} {
-		d := New(emulated{chassis: c, text: text}, "storcli64")
-		controllers, err := d.Probe(t.Context())
-		require.NoError(t, err)
-		require.Len(t, controllers, 1)
-		inv, err := d.Inventory(t.Context(), controllers[0].ID)
-		require.NoError(t, err)
-		require.Empty(t, inv.Warnings)
-		all = append(all, inv)
+func TestTextIsReadAsJSONIsFromEveryReleaseOfTheTool(t *testing.T) {
+	for _, release := range []string{"1.07", "1.16.06", "1.23.02", "007.0409.0000.0000 Nov 06, 2017",
+		"007.1017.0000.0000 May 10, 2019", "007.2707.0000.0000 Dec 18, 2023"} {
+		t.Run(release, func(t *testing.T) {
+			c, err := raidtest.Create(t.TempDir()+"/chassis.json", raidtest.DefaultState())
+			require.NoError(t, err)
+			require.NoError(t, c.Edit(func(s *raidtest.State) error {
+				ctl := s.Controllers[0]
+				ctl.Extra = map[string]string{"CLI Version": release, "BBU Model": "iBBU-09"}
+				ctl.Enclosures = []raidtest.Enclosure{{ID: 252, Slots: 8, Product: "SGPIO"}}
+				return nil
+			}))
+			var all []*raid.Inventory
+			for _, text := range []bool{false, true} {
+				d := New(emulated{chassis: c, text: text}, "storcli64")
+				controllers, err := d.Probe(t.Context())
+				require.NoError(t, err)
+				require.Len(t, controllers, 1)
+				inv, err := d.Inventory(t.Context(), controllers[0].ID)
+				require.NoError(t, err)
+				require.Empty(t, inv.Warnings)
+				all = append(all, inv)
+			}
+			require.Equal(t, all[0], all[1])
+			state, err := c.State()
+			require.NoError(t, err)
+			require.Empty(t, raidtest.Disagree(state.Controllers[0].Inventory(), all[1]))
+		})
 	}
-	require.Equal(t, all[0], all[1])
-	state, err := c.State()
-	require.NoError(t, err)
-	require.Empty(t, raidtest.Disagree(state.Controllers[0].Inventory(), all[1]))
 }
 
 // TestMain is the emulator where a test starts it as a program.

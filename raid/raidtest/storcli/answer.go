@@ -4,9 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/project-loda/loda/raid/raidtest"
 )
 
 // field of an answer. Tools print them in an order of their own.
@@ -61,11 +64,15 @@ func appendJSON(b []byte, v any, indent string) ([]byte, error) {
 // reply is the answer about one controller.
 type reply struct {
 	// controller is nil where the answer is about the machine.
-	controller  *int
+	controller *int
+	// card is the controller, for the release of the tool and for what it says about itself; nil: there is none.
+	card        *card
 	failed      bool
 	description string
 	details     table
 	data        any
+	// long: text says that it takes a while.
+	long bool
 }
 
 func (r reply) status() string {
@@ -75,23 +82,41 @@ func (r reply) status() string {
 	return "Success"
 }
 
+// teller is the controller in whose words the answer is; where there is none, one without any.
+func (r reply) teller() card {
+	if r.card != nil {
+		return *r.card
+	}
+	return card{Controller: &raidtest.Controller{}}
+}
+
+// head is what every answer begins with, but for the releases that do not say which they are.
+func (r reply) head() object {
+	c := r.teller()
+	var o object
+	if c.release().heads() {
+		o = object{{"CLI Version", c.extra("CLI Version", defaultVersion)},
+			{"Operating system", c.extra("Operating system", defaultSystem)}}
+	}
+	if r.controller != nil {
+		o = append(o, field{"Controller", *r.controller})
+	} else {
+		o = append(o, field{"Status Code", 0})
+	}
+	return append(o, field{"Status", r.status()}, field{"Description", r.description})
+}
+
 // print writes replies as the tool does.
-func print(out io.Writer, version, system string, asJSON bool, replies []reply) error {
+func print(out io.Writer, asJSON bool, replies []reply) error {
 	if !asJSON {
 		for _, r := range replies {
-			r.printText(out, version, system)
+			r.printText(out)
 		}
 		return nil
 	}
 	var list table
 	for _, r := range replies {
-		head := object{{"CLI Version", version}, {"Operating system", system}}
-		if r.controller != nil {
-			head = append(head, field{"Controller", *r.controller})
-		} else {
-			head = append(head, field{"Status Code", 0})
-		}
-		head = append(head, field{"Status", r.status()}, field{"Description", r.description})
+		head := r.head()
 		if len(r.details) > 0 {
 			head = append(head, field{"Detailed Status", r.details})
 		}
@@ -108,14 +133,19 @@ func print(out io.Writer, version, system string, asJSON bool, replies []reply) 
 	return err
 }
 
-func (r reply) printText(out io.Writer, version, system string) {
-	fmt.Fprintf(out, "CLI Version = %s\nOperating system = %s\n", version, system)
-	if r.controller != nil {
-		fmt.Fprintf(out, "Controller = %d\n", *r.controller)
-	} else {
-		fmt.Fprintln(out, "Status Code = 0")
+// paper is what text goes to, with the release whose words it is in.
+type paper struct {
+	io.Writer
+	release
+}
+
+func (r reply) printText(to io.Writer) {
+	out := paper{to, r.teller().release()}
+	if r.long {
+		fmt.Fprint(out, "Generating detailed summary of the adapter, it may take a while to complete.\n\n")
 	}
-	fmt.Fprintf(out, "Status = %s\nDescription = %s\n\n", r.status(), r.description)
+	printObject(out, r.head())
+	fmt.Fprintln(out)
 	if len(r.details) > 0 {
 		printTable(out, "Detailed Status", r.details)
 	}
@@ -128,7 +158,7 @@ func (r reply) printText(out io.Writer, version, system string) {
 	fmt.Fprintln(out)
 }
 
-func printObject(out io.Writer, o object) {
+func printObject(out paper, o object) {
 	for _, f := range o {
 		switch v := f.value.(type) {
 		case object:
@@ -143,14 +173,14 @@ func printObject(out io.Writer, o object) {
 	}
 }
 
-func title(out io.Writer, name string) {
+func title(out paper, name string) {
 	fmt.Fprintf(out, "\n%s :\n%s\n", name, strings.Repeat("=", len(name)))
 }
 
 // right are columns whose values stand at their right end.
 var right = map[string]bool{"Size": true, "DID": true, "DG": true, "Ctrl": true, "ErrCd": true, "NoVDs": true}
 
-func printTable(out io.Writer, name string, t table) {
+func printTable(out paper, name string, t table) {
 	if name != "" {
 		title(out, name)
 	}
@@ -197,7 +227,57 @@ func printTable(out io.Writer, name string, t table) {
 		row(cells, t[0])
 	}
 	fmt.Fprint(out, rule, "\n")
+	fmt.Fprint(out, out.legend(t[0]))
 }
+
+// legend explains the words of a table. Which one it is is told by its columns.
+func (p paper) legend(line object) string {
+	has := func(name string) bool { return slices.ContainsFunc(line, func(f field) bool { return f.name == name }) }
+	switch {
+	case has("EID:Slot") && has("Arr"):
+		return topologyLegend
+	case has("DG/VD"):
+		return volumeLegend
+	case has("EID:Slt"):
+		if !p.heads() {
+			return strings.Replace(driveLegend, "/PowerSave", "", 1)
+		}
+		return driveLegend
+	case has("RetentionTime"):
+		return batteryLegend
+	}
+	return ""
+}
+
+const (
+	topologyLegend = `DG=Disk Group Index|Arr=Array Index|Row=Row Index|EID=Enclosure Device ID
+DID=Device ID|Type=Drive Type|Onln=Online|Rbld=Rebuild|Dgrd=Degraded
+Pdgd=Partially degraded|Offln=Offline|BT=Background Task Active
+PDC=PD Cache|PI=Protection Info|SED=Self Encrypting Drive|Frgn=Foreign
+DS3=Dimmer Switch 3|dflt=Default|Msng=Missing|FSpace=Free Space Present
+
+`
+	volumeLegend = `Cac=CacheCade|Rec=Recovery|OfLn=OffLine|Pdgd=Partially Degraded|dgrd=Degraded
+Optl=Optimal|RO=Read Only|RW=Read Write|HD=Hidden|B=Blocked|Consist=Consistent|
+R=Read Ahead Always|NR=No Read Ahead|WB=WriteBack|
+AWB=Always WriteBack|WT=WriteThrough|C=Cached IO|D=Direct IO|sCC=Scheduled
+Check Consistency
+
+`
+	driveLegend = `EID-Enclosure Device ID|Slt-Slot No.|DID-Device ID|DG-DriveGroup
+DHS-Dedicated Hot Spare|UGood-Unconfigured Good|GHS-Global Hotspare
+UBad-Unconfigured Bad|Onln-Online|Offln-Offline|Intf-Interface
+Med-Media Type|SED-Self Encryptive Drive|PI-Protection Info
+SeSz-Sector Size|Sp-Spun|U-Up|D-Down/PowerSave|T-Transition|F-Foreign
+UGUnsp-Unsupported|UGShld-UnConfigured shielded|HSPShld-Hotspare shielded
+CFShld-Configured shielded|Cpybck-CopyBack|CBShld-Copyback Shielded
+
+`
+	batteryLegend = `Mode 5: 48+ Hrs retention with a non-transparent learn cycle 
+           and moderate service life.
+
+`
+)
 
 func word(v any) string {
 	switch v := v.(type) {
@@ -205,6 +285,8 @@ func word(v any) string {
 		return v
 	case int:
 		return strconv.Itoa(v)
+	case id16:
+		return fmt.Sprintf("0x%X", int(v))
 	}
 	return fmt.Sprint(v)
 }

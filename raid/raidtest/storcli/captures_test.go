@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,18 +17,80 @@ import (
 	"github.com/project-loda/loda/raid/raidtest"
 )
 
-// trimmed are lines that some captures were published without.
-var trimmed = regexp.MustCompile(`"(CLI Version|Operating system)":"[^"]*",`)
+// ordered decodes JSON without losing the order of names. Numbers stay as they are written.
+func ordered(t *testing.T, data []byte) any {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	var value func() any
+	value = func() any {
+		token, err := d.Token()
+		require.NoError(t, err)
+		switch token {
+		case json.Delim('{'):
+			o := object{}
+			for d.More() {
+				name, err := d.Token()
+				require.NoError(t, err)
+				o = append(o, field{name.(string), value()})
+			}
+			_, err = d.Token()
+			require.NoError(t, err)
+			return o
+		case json.Delim('['):
+			list := []any{}
+			for d.More() {
+				list = append(list, value())
+			}
+			_, err = d.Token()
+			require.NoError(t, err)
+			return list
+		}
+		return token
+	}
+	return value()
+}
 
-// squeeze leaves the order, and takes out whitespace, of values too.
-func squeeze(t *testing.T, data []byte, index int) string {
-	var document struct{ Controllers []json.RawMessage }
-	require.NoError(t, json.Unmarshal(data, &document), string(data))
-	require.Greater(t, len(document.Controllers), index)
-	var out bytes.Buffer
-	require.NoError(t, json.Compact(&out, document.Controllers[index]))
-	text := regexp.MustCompile(`\s+"`).ReplaceAllString(out.String(), `"`)
-	return strings.ReplaceAll(regexp.MustCompile(`"\s+`).ReplaceAllString(text, `"`), "\\u0026", "&")
+// flat is a document as lines, each with its place, in order. Blanks are squeezed, and those at the ends of names and
+// values left out; what is a number and what is a string stays told apart. A row of a table is one line.
+func flat(at string, v any) []string {
+	switch v := v.(type) {
+	case object:
+		var lines []string
+		for _, f := range v {
+			lines = append(lines, flat(at+"/"+squeeze(f.name), f.value)...)
+		}
+		return lines
+	case []any:
+		var lines []string
+		for i, item := range v {
+			here := fmt.Sprintf("%s[%d]", at, i)
+			if strings.HasSuffix(at, "/Controllers") {
+				lines = append(lines, flat(here, item)...)
+				continue
+			}
+			lines = append(lines, here+" "+strings.Join(flat("", item), " "))
+		}
+		return lines
+	case string:
+		return []string{fmt.Sprintf("%s = %q", at, squeeze(v))}
+	}
+	return []string{fmt.Sprintf("%s = %v", at, v)}
+}
+
+func squeeze(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// lines of an output, in the form in which two are compared.
+func lines(t *testing.T, output []byte, text bool) []string {
+	if !text {
+		return flat("", ordered(t, output))
+	}
+	var all []string
+	for line := range strings.Lines(string(output)) {
+		if line = squeeze(line); line != "" {
+			all = append(all, line)
+		}
+	}
+	return all
 }
 
 func drive(enclosure, slot, device int, state raid.DiskStateKind, medium hw.Medium, bus hw.Bus, mib int64, model string,
@@ -46,17 +108,27 @@ func serials(drives []*raidtest.Drive) []string {
 	return all
 }
 
+type controllers []*raidtest.Controller
+
+// What is compared is all of an output but its blanks and empty lines. Serial numbers that it tells are put into the
+// state, so that they agree too. Of text, legends that follow no table are left out: see once. What else is, stands in
+// the table with its reason.
 func TestTheEmulatorInTheSameStatePrintsWhatTheToolPrinted(t *testing.T) {
-	dir := raidtest.Captures(t)
+	raidtest.Captures(t)
 	back := raid.Policies{Read: raid.ReadAhead, Write: raid.WriteBack, IO: raid.IODirect}
 	lab := func() *raidtest.Controller {
 		c := raidtest.MegaRAID("0000:3b:00.0", "X")
 		c.Extra = map[string]string{}
 		return c
 	}
-	sdflex := func(level raid.Level, bytes int64, spans int, wwn, date, clock string) *raidtest.Controller {
+	// The authors of sdflexutils have a tool of generation 1: it does not say who it is.
+	first := func() *raidtest.Controller {
 		c := lab()
-		c.Extra["sizes"] = "short"
+		c.Extra["CLI Version"] = "1.23.02"
+		return c
+	}
+	sdflex := func(level raid.Level, bytes int64, spans int, wwn, date, clock string) *raidtest.Controller {
+		c := first()
 		c.Drives = []*raidtest.Drive{
 			drive(252, 0, 6, raid.DiskOnline, hw.SSD, hw.BusATA, 113952, "VK0120GEFJE"),
 			drive(252, 1, 4, raid.DiskOnline, hw.SSD, hw.BusATA, 113952, "TOSHIBA THNSNJ120PCSZ"),
@@ -103,39 +175,63 @@ func TestTheEmulatorInTheSameStatePrintsWhatTheToolPrinted(t *testing.T) {
 		c.Extra["CLI Version"], c.Extra["Operating system"] = version, system
 		return c
 	}
-	for _, c := range []struct {
+	// One of the things that the tool asks the firmware for is not known to that.
+	invalid := []raidtest.Fault{{Kind: raidtest.FailExit0, Op: "show all", Code: raidtest.RefusedUnsupported,
+		Text: "command invalid "}}
+	one := func(c *raidtest.Controller) controllers { return controllers{c} }
+	// loaded is the state that the output itself tells of.
+	loaded := func(said []*said) controllers {
+		var all controllers
+		for _, s := range said {
+			all = append(all, stateOf(t, s))
+		}
+		return all
+	}
+	cases := []struct {
 		name, args string
-		make       func() *raidtest.Controller
+		make       func([]*said) controllers
+		faults     []raidtest.Fault
+		// release of the tool, where the output does not say.
+		release string
+		// edited are lines that whoever published the output has changed: they are not compared, and why stands beside.
+		edited string
+		// some are tables of which the output has only some rows.
+		some string
 	}{
-		{"storcli/ironlib_nocontrollers.json", "/c0 show", func() *raidtest.Controller { return nil }},
-		{"perccli/lt_h730p_vall_show_all.json", "/c0/vall show all", h730p},
-		{"perccli/lt_h730p_vall_show.json", "/c0/vall show", h730p},
-		{"storcli/sdflex_vall_r10.json", "/c0/vall show all", func() *raidtest.Controller {
-			return sdflex(raid.Level10, 209715200*512, 2, "600605b00cb1675024ef50150f64bf30", "21-08-2019", "12:43:01 AM")
+		{name: "storcli/ironlib_nocontrollers.json", args: "/c0 show", make: func([]*said) controllers { return nil },
+			// Which release a tool is, is a word of controllers here.
+			edited: `/Command Status/(CLI Version|Operating system) =`},
+		{name: "perccli/lt_h730p_vall_show_all.json", args: "/c0/vall show all",
+			make: func([]*said) controllers { return one(h730p()) }},
+		{name: "perccli/lt_h730p_vall_show.json", args: "/c0/vall show",
+			make: func([]*said) controllers { return one(h730p()) }},
+		{name: "storcli/sdflex_vall_r10.json", args: "/c0/vall show all", make: func([]*said) controllers {
+			return one(sdflex(raid.Level10, 209715200*512, 2, "600605b00cb1675024ef50150f64bf30", "21-08-2019", "12:43:01 AM"))
 		}},
-		{"storcli/sdflex_vall_r5.json", "/c0/vall show all", func() *raidtest.Controller {
-			return sdflex(raid.Level5, 125829120*512, 0, "600605b00cb1675024eecd050ebf68ce", "20-08-2019", "03:23:49 PM")
+		{name: "storcli/sdflex_vall_r5.json", args: "/c0/vall show all", make: func([]*said) controllers {
+			return one(sdflex(raid.Level5, 125829120*512, 0, "600605b00cb1675024eecd050ebf68ce", "20-08-2019", "03:23:49 PM"))
 		}},
-		{"storcli/sdflex_vall_none.json", "/c0/vall show all", lab},
-		{"storcli/sdflex_erase_39pct.json", "/c0/eall/sall show erase", func() *raidtest.Controller {
-			c := lab()
+		{name: "storcli/sdflex_vall_none.json", args: "/c0/vall show all",
+			make: func([]*said) controllers { return one(first()) }},
+		{name: "storcli/sdflex_erase_39pct.json", args: "/c0/eall/sall show erase", make: func([]*said) controllers {
+			c := first()
 			c.Drives = []*raidtest.Drive{drive(252, 0, 6, raid.DiskErasing, hw.SSD, hw.BusATA, 113952, "VK0120GEFJE")}
 			c.Drives[0].Rebuild = 0.39
-			return c
+			return one(c)
 		}},
-		{"storcli/sdflex_personality_raid.json", "/c0 show personality", func() *raidtest.Controller {
-			c := lab()
+		{name: "storcli/sdflex_personality_raid.json", args: "/c0 show personality", make: func([]*said) controllers {
+			c := first()
 			c.Capabilities.Modes = []raid.Mode{raid.ModeRAID, raid.ModeJBOD}
-			c.Extra["personalities"], c.Extra["Behavior mode"] = "short", "NONE"
-			return c
+			c.Extra["Behavior mode"] = "NONE"
+			return one(c)
 		}},
-		{"storcli/sdflex_personality_jbod.json", "/c0 show personality", func() *raidtest.Controller {
-			c := lab()
+		{name: "storcli/sdflex_personality_jbod.json", args: "/c0 show personality", make: func([]*said) controllers {
+			c := first()
 			c.Mode, c.Capabilities.Modes = raid.ModeJBOD, []raid.Mode{raid.ModeRAID, raid.ModeJBOD}
-			c.Extra["personalities"], c.Extra["Behavior mode"] = "short", "NONE"
-			return c
+			c.Extra["Behavior mode"] = "NONE"
+			return one(c)
 		}},
-		{"storcli/pystorcli_drive_offln.json", "/c0/e35/s12 show", func() *raidtest.Controller {
+		{name: "storcli/pystorcli_drive_offln.json", args: "/c0/e35/s12 show", make: func([]*said) controllers {
 			c := pystorcli("007.1704.0000.0000 Jan 16, 2021", "Linux 5.15.0-58-generic")
 			for i := range 6 {
 				c.Drives = append(c.Drives, drive(35, i, 30+i, raid.DiskOnline, hw.HDD, hw.BusSAS, 3814912, "OTHER"))
@@ -149,77 +245,180 @@ func TestTheEmulatorInTheSameStatePrintsWhatTheToolPrinted(t *testing.T) {
 				}
 				c.Volumes = append(c.Volumes, &raidtest.Volume{Number: i, Level: raid.Level1, Bytes: 1 << 30, Members: members})
 			}
-			return c
+			return one(c)
 		}},
-		{"storcli/pystorcli_foreign_raid60.json", "/c0/fall show", func() *raidtest.Controller {
+		{name: "storcli/pystorcli_foreign_raid60.json", args: "/c0/fall show", make: func([]*said) controllers {
 			c := pystorcli("007.1704.0000.0000 Jan 16, 2021", "Linux 5.15.0-71-generic")
 			d := drive(35, 1, 1, raid.DiskReady, hw.HDD, hw.BusSAS, 3814912, "X")
 			d.Foreign = &raidtest.ForeignVolume{ID: "a", Level: raid.Level60, Members: []string{d.Serial}}
 			c.Drives = []*raidtest.Drive{d}
-			return c
+			return one(c)
 		}},
-		{"storcli/pystorcli_foreign_incomplete.json", "/c0/fall show", func() *raidtest.Controller {
+		{name: "storcli/pystorcli_foreign_incomplete.json", args: "/c0/fall show", make: func([]*said) controllers {
 			c := pystorcli("007.2309.0000.0000 Sep 16, 2022", "Linux 5.4.0-99-generic")
 			for i := range 15 {
 				d := drive(35, i, i, raid.DiskReady, hw.HDD, hw.BusSAS, 3814912, "X")
 				d.Foreign = &raidtest.ForeignVolume{ID: "a", Level: raid.Level60, Members: []string{d.Serial, "gone"}}
 				c.Drives = append(c.Drives, d)
 			}
-			return c
+			return one(c)
 		}},
-		{"storcli/pystorcli_add_ok.json", "/c0 add vd r1 name=create_vd_raid1 drives=35:12-13 strip=512 PDperArray=2",
-			func() *raidtest.Controller {
+		{name: "storcli/pystorcli_add_ok.json",
+			args: "/c0 add vd r1 name=create_vd_raid1 drives=35:12-13 strip=512 PDperArray=2",
+			make: func([]*said) controllers {
 				c := pystorcli("007.1704.0000.0000 Jan 16, 2021", "Linux 5.15.0-58-generic")
 				c.Drives = []*raidtest.Drive{drive(35, 12, 1, raid.DiskReady, hw.HDD, hw.BusSAS, 3814912, "X"),
 					drive(35, 13, 2, raid.DiskReady, hw.HDD, hw.BusSAS, 3814912, "X")}
-				return c
+				return one(c)
 			}},
-		{"storcli/pystorcli_del_ok.json", "/c0/v1 del", func() *raidtest.Controller {
+		{name: "storcli/pystorcli_del_ok.json", args: "/c0/v1 del", make: func([]*said) controllers {
 			c := pystorcli("007.1704.0000.0000 Jan 16, 2021", "Linux 5.15.0-58-generic")
 			c.Drives = []*raidtest.Drive{drive(35, 12, 1, raid.DiskOnline, hw.HDD, hw.BusSAS, 3814912, "X")}
 			c.Volumes = []*raidtest.Volume{{Number: 1, Level: raid.Level0, Bytes: 1 << 40, Members: serials(c.Drives)}}
-			return c
+			return one(c)
 		}},
-		{"storcli/ironlib_lsi3008it_show.json", "/c0 show", func() *raidtest.Controller {
-			c := raidtest.MegaRAID("0000:3d:00.0", "500304801c71e8d0")
-			c.Model, c.Firmware, c.Mode = "LSI3008-IT", "16.00.01.00", raid.ModeHBA
-			c.Extra = map[string]string{"Driver Name": "mpt3sas", "CLI Version": "007.1316.0000.0000 Mar 12, 2020",
-				"Operating system": "Linux 5.4.0-52-generic"}
-			for i := range 12 {
-				c.Drives = append(c.Drives, drive(12, i, i, raid.DiskJBOD, hw.HDD, hw.BusATA, 7452<<10, "HGST HUS728T8TALE6L4"))
+		{name: "storcli/sdflex_freespace.json", args: "/c0 show freespace", make: func([]*said) controllers {
+			return one(sdflex(raid.Level10, 50<<30, 2, "600605b00cb1675024ef50150f64bf30", "", ""))
+		}},
+		{name: "perccli/lt_h730p_show.json", args: "show", make: func([]*said) controllers {
+			c := h730p()
+			c.Model, c.Extra["Host Name"] = "PERC H730P Adapter", "live42p-a"
+			return one(c)
+		}},
+		{name: "storcli/puppet_call_show_cc_mixed_status.json", args: "/call show cc", make: func([]*said) controllers {
+			var all controllers
+			for range 2 {
+				c := lab()
+				c.Extra["CC Number of iterations"], c.Extra["CC Number of VD completed"] = "13", "1"
+				all = append(all, c)
 			}
-			return c
+			c := pystorcli("007.2106.0000.0000 Feb 28, 2022", "Linux 5.14.0-142.el9.x86_64")
+			c.Extra["Driver Name"] = "mpt3sas"
+			return append(all, c)
 		}},
-		{"storcli/puppet_call_show_3ctrl.json", "/c0 show", func() *raidtest.Controller {
-			c := raidtest.MegaRAID("0000:3b:00.0", "FW-BAMQTHEAARBWA")
-			c.Model, c.Firmware = "AVAGO 3108 MegaRAID", "24.21.0-0028"
-			c.Extra = map[string]string{"Cachevault Temp": "31C"}
-			devices := []int{5, 21, 2, 16, 12, 3, 9, 19, 15, 1, 6, 14, 13, 4, 17, 23, 8, 7}
-			for i, device := range devices {
-				c.Drives = append(c.Drives, drive(0, i, device, raid.DiskOnline, hw.SSD, hw.BusATA, 3576<<10,
-					"INTEL SSDSC2KB038T8"))
+		{name: "storcli/ironlib_lsi3008it_show.json", args: "/c0 show", make: loaded},
+		{name: "storcli/puppet_call_show_3ctrl.json", args: "/call show", make: func(said []*said) controllers {
+			said[1].tables["VD LIST"] = said[1].tables["VD LIST"][:1]
+			return loaded(said)
+		},
+			// The second controller got one more volume, in a group that has no room for it.
+			edited: `^/Controllers\[1\]/Response Data/(Virtual Drives =|VD LIST\[1\])`},
+		{name: "storcli/textfile_ep420i_show_all.json", args: "/c0 show all", make: loaded},
+		{name: "storcli/pystorcli_errcd59_incomplete_foreign.json", args: "/c0 show", make: func(said []*said) controllers {
+			// Of three enclosures, two are told of, and of their 24 drives those that are in nothing. In the third are the
+			// drives of another group, and those of a foreign configuration.
+			said[0].tables["TOPOLOGY"], said[0].tables["VD LIST"] = nil, nil
+			c := stateOf(t, said[0])
+			c.Enclosures = append(c.Enclosures, raidtest.Enclosure{ID: 36, Slots: 60})
+			volume := func(enclosure, number int, group, name string) {
+				var members []*raidtest.Drive
+				for i := range 12 {
+					d := drive(enclosure, i, 100*enclosure+i, raid.DiskOnline, hw.HDD, hw.BusSAS, 3814700, "X")
+					members = append(members, d)
+				}
+				c.Drives = append(c.Drives, members...)
+				c.Volumes = append(c.Volumes, &raidtest.Volume{Number: number, Level: raid.Level0, Members: serials(members),
+					Bytes: 12 * 3814700 << 20, Name: name, Extra: map[string]string{"DG": group},
+					Policies: raid.Policies{Write: raid.WriteThrough, DiskCache: raid.DiskCacheEnable}})
 			}
-			c.Volumes = []*raidtest.Volume{{Level: raid.Level6, Bytes: 57223 << 30, Name: "storage1", Policies: back,
-				Members: serials(c.Drives)}}
-			return c
+			volume(36, 0, "0", "")
+			volume(35, 1, "2", "dummy")
+			d := drive(36, 20, 3620, raid.DiskReady, hw.HDD, hw.BusSAS, 3814912, "X")
+			d.Foreign = &raidtest.ForeignVolume{ID: "a", Level: raid.Level60, Members: []string{d.Serial, "gone"}}
+			c.Drives = append(c.Drives, d)
+			return one(c)
+		},
+			// The numbers of what was left.
+			edited: `/(Virtual Drives|Physical Drives) =`,
+			some:   `/(TOPOLOGY|VD LIST|PD LIST|Enclosure LIST)\[\d+\]`},
+		{name: "storcli/mtik_text_3ctrl_ok.txt", args: "/call show all", make: loaded, release: "1.07"},
+		{name: "storcli/mtik_text_c2_offline.txt", args: "/call show all", make: loaded, release: "1.07"},
+		{name: "storcli/mtik_text_9361_blank_eid.txt", args: "/c0 show all", make: loaded, release: "1.16"},
+		{name: "storcli/mtik_text_m5110e_status_failure.txt", args: "/c0 show all", make: loaded,
+			release: "1.07", faults: invalid},
+		{name: "storcli/mtik_text_m5110e_degraded_EDITED.txt", args: "/c0 show all", make: loaded,
+			release: "1.07", faults: invalid,
+			// The topology of the second group is that of before, and there is no such status of a controller.
+			edited: `^Controller Status =|^1 \S+ \S+ \S+ \S+ (RAID10|RAID1|DRIVE) `},
+		{name: "storcli/mtik_text_n2226_blank_eid.txt", args: "/c1 show all", make: func(said []*said) controllers {
+			return append(one(lab()), loaded(said)...) // it is the machine's second
 		}},
-	} {
+	}
+	t.Run("all of them", func(t *testing.T) {
+		var have, want []string
+		for _, c := range cases {
+			have = append(have, c.name)
+		}
+		for line := range strings.Lines(string(raidtest.Capture(t, "MANIFEST.tsv"))) {
+			if cells := strings.Split(line, "\t"); cells[0] == "storcli" || cells[0] == "perccli" {
+				want = append(want, cells[1])
+			}
+		}
+		require.ElementsMatch(t, want, have)
+	})
+	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			want, err := os.ReadFile(filepath.Join(dir, c.name))
-			require.NoError(t, err)
-			state := &raidtest.State{}
-			if ctl := c.make(); ctl != nil {
-				state.Controllers = []*raidtest.Controller{ctl}
+			output := raidtest.Capture(t, c.name)
+			text := strings.HasSuffix(c.name, ".txt")
+			var told []*said
+			if text {
+				told = saidInText(output)
+			} else {
+				told = saidInJSON(t, output)
 			}
-			chassis, err := raidtest.Create(filepath.Join(t.TempDir(), "chassis.json"), state)
+			for _, s := range told {
+				if s.lines["/CLI Version"] == "" {
+					s.lines["/CLI Version"] = c.release
+				}
+			}
+			chassis, err := raidtest.Create(filepath.Join(t.TempDir(), "chassis.json"),
+				&raidtest.State{Controllers: c.make(told), Faults: c.faults})
 			require.NoError(t, err)
+			args := append(strings.Fields(c.args), "nolog")
+			if !text {
+				args = append(args, "J")
+			}
 			var out bytes.Buffer
-			Main(t.Context(), chassis, append(strings.Fields(c.args), "J", "nolog"), &out)
-			w, g := squeeze(t, want, 0), squeeze(t, out.Bytes(), 0)
-			if !strings.Contains(w, "CLI Version") || len(state.Controllers) == 0 {
-				w, g = trimmed.ReplaceAllString(w, ""), trimmed.ReplaceAllString(g, "")
+			Main(t.Context(), chassis, args, &out)
+			want, got := lines(t, output, text), lines(t, out.Bytes(), text)
+			if c.edited != "" {
+				edited := regexp.MustCompile(c.edited)
+				want, got = slices.DeleteFunc(want, edited.MatchString), slices.DeleteFunc(got, edited.MatchString)
 			}
-			require.Equal(t, w, g)
+			if c.some != "" {
+				some := regexp.MustCompile(c.some)
+				for _, line := range want {
+					if row := some.ReplaceAllString(line, ""); row != line {
+						require.True(t, slices.ContainsFunc(got, func(g string) bool {
+							return some.MatchString(g) && some.ReplaceAllString(g, "") == row
+						}), line)
+					}
+				}
+				want, got = slices.DeleteFunc(want, some.MatchString), slices.DeleteFunc(got, some.MatchString)
+			}
+			if text {
+				want, got = once(want), once(got)
+			}
+			for i, line := range want {
+				require.Equal(t, line, strings.Join(got[min(i, len(got)):min(i+1, len(got))], ""), "line %d", i+1)
+			}
+			require.Len(t, got, len(want))
 		})
 	}
+}
+
+// once leaves out legends of drives that follow no table. Release 7.0409 prints one for each slot of an enclosure that
+// is empty, somewhere between the drives and behind them.
+func once(all []string) []string {
+	legend := strings.Split(strings.TrimSpace(driveLegend), "\n")
+	var kept []string
+	for i := 0; i < len(all); i++ {
+		n := len(legend)
+		if i > 0 && i+n <= len(all) && slices.Equal(all[i:i+n], legend) && !strings.HasPrefix(all[i-1], "---") {
+			i += n - 1
+			continue
+		}
+		kept = append(kept, all[i])
+	}
+	return kept
 }

@@ -1,6 +1,7 @@
 package storcli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,7 +34,7 @@ type call struct {
 	exit  int
 }
 
-var path = regexp.MustCompile(`^/c(all|\d+)(?:/e(all|\d+))?(?:/s(all|\d+))?(?:/v(all|\d+))?(?:/f(all|\d+))?$`)
+var targets = regexp.MustCompile(`^/c(all|\d+)(?:/e(all|\d+))?(?:/s(all|\d+))?(?:/v(all|\d+))?(?:/f(all|\d+))?$`)
 
 // Main runs one command and returns the status to exit with.
 func Main(ctx context.Context, chassis *raidtest.Chassis, args []string, stdout io.Writer) int {
@@ -59,12 +60,12 @@ func Main(ctx context.Context, chassis *raidtest.Chassis, args []string, stdout 
 		}
 		return 2
 	}
-	version, system := defaultVersion, defaultSystem
-	if c.first != nil {
-		first := card{c.first, 0}
-		version, system = first.extra("CLI Version", version), first.extra("Operating system", system)
+	for i, r := range c.replies {
+		if r.card == nil && c.first != nil {
+			c.replies[i].card = &card{c.first, 0}
+		}
 	}
-	if err := print(stdout, version, system, asJSON, c.replies); err != nil {
+	if err := print(stdout, asJSON, c.replies); err != nil {
 		return 2
 	}
 	return c.exit
@@ -92,7 +93,7 @@ func (c *call) run(where string) error {
 		}
 		return c.overview()
 	}
-	m := path.FindStringSubmatch(where)
+	m := targets.FindStringSubmatch(where)
 	if m == nil {
 		return c.syntaxError()
 	}
@@ -114,12 +115,14 @@ func (c *call) overview() error {
 	}
 	var t table
 	for i, ctl := range state.Controllers {
-		n := card{ctl, i}
-		t = append(t, object{{"Ctl", i}, {"Model", strings.ReplaceAll(ctl.Model, " ", "")}, {"Ports", 8},
-			{"PDs", len(n.drives())}, {"DGs", len(ctl.Groups())}, {"DNOpt", 0}, {"VDs", len(ctl.Volumes)}, {"VNOpt", 0},
-			{"BBU", "Opt"}, {"sPR", "On"}, {"DS", "3"}, {"EHS", "N"}, {"ASOs", 0}, {"Hlth", "Opt"}})
+		t = append(t, card{ctl, i}.overviewLine())
 	}
-	data := object{{"Number of Controllers", len(state.Controllers)}, {"Host Name", "lab"}}
+	host, system := "lab", defaultSystem
+	if c.first != nil {
+		first := card{c.first, 0}
+		host, system = first.extra("Host Name", host), first.extra("Operating system", system)
+	}
+	data := object{{"Number of Controllers", len(state.Controllers)}, {"Host Name", host}, {"Operating System ", system}}
 	if len(t) > 0 {
 		data = append(data, field{"System Overview", t})
 	}
@@ -143,9 +146,9 @@ func (c *call) refused(controller *int, answer raidtest.Answer, description stri
 }
 
 // codes are those of the firmware where they are known, and 255 otherwise.
-var codes = map[raidtest.RefusalCode]int{raidtest.RefusedIncomplete: 59, raidtest.RefusedCache: 84,
-	raidtest.RefusedState: 50, raidtest.RefusedLimit: 28, raidtest.RefusedNoDrive: 255, raidtest.RefusedNoVolume: 2,
-	raidtest.RefusedRoom: 49}
+var codes = map[raidtest.RefusalCode]int{raidtest.RefusedIncomplete: 59, raidtest.RefusedUnsupported: 2,
+	raidtest.RefusedCache: 84, raidtest.RefusedState: 50, raidtest.RefusedLimit: 28,
+	raidtest.RefusedNoDrive: 255, raidtest.RefusedNoVolume: 2, raidtest.RefusedRoom: 49}
 
 // look answers a question.
 func (c *call) look(words string) error {
@@ -165,12 +168,16 @@ func (c *call) look(words string) error {
 		}
 		found = true
 		r := c.answer(card{ctl, i}, words)
-		r.controller = &i
-		if answer.Refused != nil {
+		r.controller, r.card = &i, &card{ctl, i}
+		refused := answer.Refused
+		if refused == nil && r.card.incomplete() && c.slot == "" && c.volume == "" && c.foreign == "" &&
+			(words == "show" || words == "show all") {
+			refused = &raidtest.Refusal{Code: raidtest.RefusedIncomplete, Text: "Incomplete foreign configuration"}
+		}
+		if refused != nil {
 			// One part of what was asked for failed, and the rest is there.
 			r.failed = true
-			r.details = table{{{"Ctrl", i}, {"Status", "Failed"}, {"ErrCd", codes[answer.Refused.Code]},
-				{"ErrMsg", answer.Refused.Text}}}
+			r.details = table{{{"Ctrl", i}, {"Status", "Failed"}, {"ErrCd", codes[refused.Code]}, {"ErrMsg", refused.Text}}}
 		}
 		if r.failed && answer.Exit == 0 && answer.Refused == nil {
 			c.exit = 1
@@ -195,7 +202,7 @@ func (c *call) answer(ctl card, words string) reply {
 		}
 		return ok(object{{"Controller Properties", t}})
 	}
-	unsupported := reply{failed: true, description: "Un-supported command"}
+	unsupported := reply{failed: true, description: "Un-supported Command"}
 	switch {
 	case c.slot != "":
 		return c.drivesAnswer(ctl, words)
@@ -222,7 +229,28 @@ func (c *call) answer(ctl card, words string) reply {
 	case "show":
 		return ok(ctl.show())
 	case "show all":
-		return ok(ctl.showAll())
+		return reply{description: "None", data: ctl.showAll(), long: !ctl.isHBA()}
+	case "show freespace":
+		if ctl.isHBA() {
+			return unsupported
+		}
+		// What is there stands in one more answer.
+		free := ctl.freeSpace()
+		if len(free) == 0 {
+			return ok(object{{"Response Data", object{{"Total Slot Count", 0}}}})
+		}
+		return ok(object{{"Response Data", object{{"FREE SPACE DETAILS", free}, {"Total Slot Count", len(free)}}}})
+	case "show cc", "show consistencycheck":
+		if ctl.isHBA() {
+			return unsupported
+		}
+		var values []string
+		for _, v := range [][2]string{{"Operation Mode", "Concurrent"}, {"Execution Delay", "168"},
+			{"Next Starttime", "11/16/2019, 03:00:00"}, {"Current State", "Stopped"}, {"Number of iterations", "0"},
+			{"Number of VD completed", "0"}, {"Excluded VDs", "None"}} {
+			values = append(values, "CC "+v[0], ctl.extra("CC "+v[0], v[1]))
+		}
+		return property(values...)
 	case "show preservedcache":
 		if len(ctl.PreservedCache) == 0 {
 			return reply{description: "No Virtual Drive has preserved Cache data."}
@@ -263,9 +291,31 @@ func (c *call) answer(ctl card, words string) reply {
 		}
 		return property(values...)
 	case "show jbod":
-		return property("JBOD", map[bool]string{true: "ON", false: "OFF"}[ctl.Capabilities.JBOD])
+		return property("JBOD", map[string]string{"Yes": "ON", "No": "OFF"}[ctl.jbod()])
 	}
 	return unsupported
+}
+
+func (c card) overviewLine() object {
+	bad := 0
+	for _, group := range c.Groups() {
+		if c.notOptimal(group) > 0 {
+			bad++
+		}
+	}
+	battery := map[raid.BatteryStateKind]string{raid.BatteryGood: "Opt", raid.BatteryMissing: "Msng",
+		raid.BatteryFailed: "Fld", raid.BatteryCharging: "Chrg"}[c.Cache.Battery.Is]
+	if c.Cache.Battery.IsZero() {
+		battery = "N/A"
+	}
+	health := "Opt"
+	if c.impaired() {
+		health = "NdAtn"
+	}
+	return object{{"Ctl", c.number}, {"Model", strings.ReplaceAll(c.Model, " ", "")}, {"Ports", 8},
+		{"PDs", len(c.drives())}, {"DGs", len(c.Groups())}, {"DNOpt", bad}, {"VDs", len(c.Volumes)},
+		{"VNOpt", c.notOptimal(c.Volumes)}, {"BBU", cmp.Or(battery, "Unkwn")}, {"sPR", "On"}, {"DS", "3"}, {"EHS", "N"},
+		{"ASOs", 0}, {"Hlth", health}}
 }
 
 func (c *call) meant(d *raidtest.Drive) bool {
@@ -286,9 +336,7 @@ func (c *call) drivesAnswer(ctl card, words string) reply {
 		case "show":
 			lines = append(lines, ctl.driveLine(d))
 		case "show all":
-			name := "Drive " + ctl.path(d)
-			data = append(data, field{name, table{ctl.driveLine(d)}},
-				field{name + " - Detailed Information", ctl.driveDetails(d)})
+			data = append(data, ctl.driveAnswer(d)...)
 		case "show rebuild":
 			r.description = "Show Drive Rebuild Status Succeeded."
 			line := object{{"Drive-ID", ctl.path(d)}, {"Progress%", "-"}, {"Status", "Not in progress"},
@@ -306,7 +354,7 @@ func (c *call) drivesAnswer(ctl card, words string) reply {
 			}
 			lines = append(lines, line)
 		default:
-			return reply{failed: true, description: "Un-supported command"}
+			return reply{failed: true, description: "Un-supported Command"}
 		}
 	}
 	switch {
@@ -324,7 +372,7 @@ func (c *call) drivesAnswer(ctl card, words string) reply {
 
 func (c *call) volumesAnswer(ctl card, words string) reply {
 	if words != "show" && words != "show all" {
-		return reply{failed: true, description: "Un-supported command"}
+		return reply{failed: true, description: "Un-supported Command"}
 	}
 	var lines table
 	data := object{}
@@ -468,7 +516,7 @@ func (c *call) change(words string) error {
 		if command == "set jbod=on" {
 			return c.write("set-property", "None", "None", func(ctl card) error {
 				if !ctl.Capabilities.JBOD {
-					return &raidtest.Refusal{Code: raidtest.RefusedUnsupported, Text: "Un-supported command"}
+					return &raidtest.Refusal{Code: raidtest.RefusedUnsupported, Text: "Un-supported Command"}
 				}
 				return nil
 			})
@@ -484,12 +532,14 @@ func addSpare(ctl card, serial, groups string) error {
 	var volumes []int
 	for _, word := range strings.FieldsFunc(groups, func(r rune) bool { return r == ',' }) {
 		g, err := strconv.Atoi(word)
-		all := ctl.Groups()
-		if err != nil || g < 0 || g >= len(all) {
-			return &raidtest.Refusal{Code: raidtest.RefusedNoVolume, Text: "Invalid DG"}
+		before := len(volumes)
+		for _, v := range ctl.Volumes {
+			if err == nil && ctl.group(v) == g {
+				volumes = append(volumes, v.Number)
+			}
 		}
-		for _, v := range all[g] {
-			volumes = append(volumes, v.Number)
+		if len(volumes) == before {
+			return &raidtest.Refusal{Code: raidtest.RefusedNoVolume, Text: "Invalid DG"}
 		}
 	}
 	return ctl.AddSpare(serial, volumes...)

@@ -20,11 +20,14 @@ type card struct {
 
 func (c card) extra(name, otherwise string) string { return cmp.Or(c.Extra[name], otherwise) }
 
-func (c card) size(bytes int64) string { return size(bytes, c.Extra["sizes"] == "short") }
+func (c card) size(bytes int64) string { return size(bytes, c.release().shortSizes()) }
 
-// drives that are there, by place.
+// drives that are there, by place. An HBA has them in the order in which it found them.
 func (c card) drives() []*raidtest.Drive {
 	all := slices.DeleteFunc(slices.Clone(c.Drives), func(d *raidtest.Drive) bool { return d.Pulled })
+	if c.isHBA() {
+		return all
+	}
 	slices.SortFunc(all, func(a, b *raidtest.Drive) int {
 		return cmp.Or(cmp.Compare(a.Enclosure, b.Enclosure), cmp.Compare(a.Slot, b.Slot))
 	})
@@ -60,13 +63,23 @@ func driveWord(d *raidtest.Drive) string {
 	return driveWords[d.State]
 }
 
-// group is the number of the drive group that a volume is in.
+// group is the number of the drive group that a volume is in: its place among them. A controller keeps the numbers of
+// groups when one before them is deleted; Extra has such a number as DG.
 func (c card) group(v *raidtest.Volume) int {
+	if n, err := strconv.Atoi(v.Extra["DG"]); err == nil {
+		return n
+	}
 	return slices.IndexFunc(c.Groups(), func(g []*raidtest.Volume) bool { return slices.Contains(g, v) })
 }
 
 // groupWord is the DG column of a drive.
 func (c card) groupWord(d *raidtest.Drive) any {
+	if c.isHBA() {
+		if c.release().from(7, 1000) {
+			return "-"
+		}
+		return 0
+	}
 	switch on := c.VolumesOn(d.Serial); {
 	case len(on) > 0:
 		return c.group(on[0])
@@ -112,17 +125,29 @@ func mediumWords(d *raidtest.Drive) (intf, med string) {
 	return intf, "SSD"
 }
 
+// model of a drive. What SCSI calls product identification has sixteen characters, and the blanks at its end are kept.
+func model(d *raidtest.Drive) string {
+	if d.Bus == hw.BusSAS {
+		return fmt.Sprintf("%-16s", d.Model)
+	}
+	return d.Model
+}
+
 // driveLine is a line of PD LIST.
 func (c card) driveLine(d *raidtest.Drive) object {
 	intf, med := mediumWords(d)
 	state := driveWord(d)
 	if c.isHBA() {
 		state = "UGood"
+		if d.State == raid.DiskOnline { // in a volume of IR firmware, of which the tool knows nothing
+			state = "-"
+		}
 	}
 	o := object{{"EID:Slt", place(d)}, {"DID", d.Device}, {"State", state}, {"DG", c.groupWord(d)},
-		{"Size", c.size(d.Bytes)}, {"Intf", intf}, {"Med", med}, {"SED", "N"}, {"PI", "N"},
-		{"SeSz", sectorWord(d.LogicalSector)}, {"Model", d.Model}, {"Sp", cmp.Or(d.Extra["Sp"], "U")}}
-	if c.isHBA() {
+		{"Size", c.size(d.Bytes)}, {"Intf", intf}, {"Med", med}, {"SED", cmp.Or(d.Extra["SED"], "N")},
+		{"PI", cmp.Or(d.Extra["PI"], "N")}, {"SeSz", sectorWord(d.LogicalSector)}, {"Model", model(d)},
+		{"Sp", cmp.Or(d.Extra["Sp"], "U")}}
+	if c.isHBA() || !c.release().driveType() {
 		return o
 	}
 	return append(o, field{"Type", cmp.Or(d.Extra["Type"], "-")})
@@ -141,34 +166,6 @@ func yes(b bool) string {
 		return "Yes"
 	}
 	return "No"
-}
-
-// driveDetails is what `show all` of a drive adds.
-func (c card) driveDetails(d *raidtest.Drive) object {
-	name := "Drive " + c.path(d)
-	sectors := fmt.Sprintf("%s [0x%x Sectors]", c.size(d.Bytes), d.Bytes/512)
-	position := "-"
-	if on := c.VolumesOn(d.Serial); len(on) > 0 {
-		position = fmt.Sprintf("DriveGroup:%d, Span:0, Row:%d", c.group(on[0]), slices.Index(on[0].Members, d.Serial))
-	}
-	predictive := 0
-	if d.SMARTAlert {
-		predictive = 1
-	}
-	return object{
-		{name + " State", object{{"Shield Counter", 0}, {"Media Error Count", int(d.MediaErrors)},
-			{"Other Error Count", int(d.OtherErrors)}, {"Drive Temperature", " 29C (84.20 F)"},
-			{"Predictive Failure Count", predictive}, {"S.M.A.R.T alert flagged by drive", yes(d.SMARTAlert)}}},
-		{name + " Device attributes", object{{"SN", d.Serial}, {"Manufacturer Id", d.Vendor}, {"Model Number", d.Model},
-			{"NAND Vendor", "NA"}, {"WWN", strings.ToUpper(d.WWN)}, {"Firmware Revision", d.Firmware},
-			{"Raw size", sectors}, {"Coerced size", sectors}, {"Non Coerced size", sectors}, {"Device Speed", "12.0Gb/s"},
-			{"Link Speed", "12.0Gb/s"}, {"Logical Sector Size", sectorWord(d.LogicalSector)},
-			{"Physical Sector Size", sectorWord(d.PhysicalSector)}, {"Connector Name", "Port 0 - 3 x1"}}},
-		{name + " Policies/Settings", object{{"Drive position", position}, {"Enclosure position", "1"},
-			{"Connected Port Number", "0(path0) "}, {"Sequence Number", 2}, {"Commissioned Spare", "No"},
-			{"Emergency Spare", "No"}, {"SED Capable", yes(d.Locked)}, {"SED Enabled", yes(d.Locked)},
-			{"Secured", yes(d.Locked)}, {"Locked", yes(d.Locked)}, {"Needs EKM Attention", "No"}, {"PI Eligible", "No"},
-			{"Certified", "Yes"}, {"Wide Port Capable", "No"}}}}
 }
 
 var volumeWords = map[raid.VolumeStateKind]string{raid.VolumeOptimal: "Optl", raid.VolumeDegraded: "Dgrd",
@@ -192,10 +189,13 @@ func (c card) volumes() []*raidtest.Volume {
 
 // volumeLine is a line of VD LIST.
 func (c card) volumeLine(v *raidtest.Volume) object {
-	return object{{"DG/VD", fmt.Sprintf("%d/%d", c.group(v), v.Number)}, {"TYPE", "RAID" + string(v.Level)},
+	o := object{{"DG/VD", fmt.Sprintf("%d/%d", c.group(v), v.Number)}, {"TYPE", "RAID" + string(v.Level)},
 		{"State", volumeWords[c.State(v)]}, {"Access", "RW"}, {"Consist", cmp.Or(v.Extra["Consist"], "Yes")},
-		{"Cache", cacheWord(c.Current(v))}, {"Cac", "-"}, {"sCC", cmp.Or(v.Extra["sCC"], "ON")}, {"Size", c.size(v.Bytes)},
-		{"Name", v.Name}}
+		{"Cache", cacheWord(c.Current(v))}}
+	if c.release().cacheCade() {
+		o = append(o, field{"Cac", "-"})
+	}
+	return append(o, object{{"sCC", cmp.Or(v.Extra["sCC"], "ON")}, {"Size", c.size(v.Bytes)}, {"Name", v.Name}}...)
 }
 
 func (c card) volumeLines() table {
@@ -227,7 +227,7 @@ func (c card) volumeProperties(v *raidtest.Volume) object {
 	if v.Initializing != "" {
 		doing = fmt.Sprintf("Initialization (%d%%)", int(v.Initialized*100))
 	}
-	o := object{{"Strip Size", stripWord(v.Strip)}, {"Number of Blocks", int(v.Bytes / 512)},
+	o := object{{"Strip Size", c.strip(v.Strip)}, {"Number of Blocks", int(v.Bytes / 512)},
 		{"VD has Emulated PD", cmp.Or(v.Extra["VD has Emulated PD"], "No")}, {"Span Depth", spans(v)},
 		{"Number of Drives Per Span", len(v.Members) / spans(v)}, {"Write Cache(initial setting)", write},
 		{"Disk Cache Policy", cmp.Or(cache[v.Policies.DiskCache], "Disk's Default")}, {"Encryption", "None"},
@@ -246,77 +246,24 @@ func (c card) volumeProperties(v *raidtest.Volume) object {
 	return o
 }
 
-func stripWord(s hw.Size) string {
-	if s >= 1<<20 {
-		return fmt.Sprintf("%d.0 MB", s>>20)
-	}
-	return fmt.Sprintf("%d KB", s>>10)
-}
-
-func (c card) topologyLine(group int, arm, row, at, device, kind, state, size, free any) object {
-	return object{{"DG", group}, {"Arr", arm}, {"Row", row}, {"EID:Slot", at}, {"DID", device}, {"Type", kind},
-		{"State", state}, {"BT", "N"}, {"Size", size}, {"PDC", "dflt"}, {"PI", "N"}, {"SED", "N"},
-		{"DS3", c.extra("DS3", "dflt")},
-		{"FSpace", free}, {"TR", "N"}}
-}
-
-// topology has each group, its spans and their drives.
-func (c card) topology() table {
-	var t table
-	for g, group := range c.Groups() {
-		v := group[0]
-		var bytes int64
-		for _, o := range group {
-			bytes += o.Bytes
-		}
-		free := "N"
-		state := volumeWords[c.State(v)]
-		t = append(t, c.topologyLine(g, "-", "-", "-", "-", "RAID"+string(v.Level), state, c.size(bytes), free))
-		n := spans(v)
-		each := len(v.Members) / n
-		kind := map[raid.Level]string{raid.Level10: "RAID1", raid.Level50: "RAID5", raid.Level60: "RAID6"}[v.Level]
-		for arm := range n {
-			t = append(t, c.topologyLine(g, arm, "-", "-", "-", cmp.Or(kind, "RAID"+string(v.Level)), state,
-				c.size(bytes/int64(n)), free))
-			for row, serial := range v.Members[arm*each : (arm+1)*each] {
-				d := c.Drive(serial)
-				if d == nil {
-					t = append(t, c.topologyLine(g, arm, row, "-", "-", "DRIVE", "Msng", "-", "-"))
-					continue
-				}
-				t = append(t, c.topologyLine(g, arm, row, place(d), d.Device, "DRIVE", driveWord(d), c.size(d.Bytes), "-"))
-			}
-		}
-		for _, d := range c.drives() {
-			if d.State == raid.DiskSpare && slices.ContainsFunc(d.SpareFor, func(n int) bool {
-				o := c.Volume(n)
-				return o != nil && c.group(o) == g
-			}) {
-				t = append(t, c.topologyLine(g, "-", "-", place(d), d.Device, "DRIVE", "DHS", c.size(d.Bytes), "-"))
-			}
-		}
-	}
-	return t
-}
-
 // pci is `00:3b:00:00`.
 func (c card) pci() string {
-	var domain, bus, device, function int
-	fmt.Sscanf(string(c.ID), "%x:%x:%x.%x", &domain, &bus, &device, &function)
-	return fmt.Sprintf("%02x:%02x:%02x:%02x", domain, bus, device, function)
+	n := c.function()
+	return fmt.Sprintf("%02x:%02x:%02x:%02x", n[0], n[1], n[2], n[3])
 }
 
-func (c card) busNumber() int {
-	n, _ := strconv.ParseInt(strings.Split(c.pci(), ":")[1], 16, 32)
-	return int(n)
+// function is domain, bus, device and function.
+func (c card) function() (n [4]int) {
+	fmt.Sscanf(string(c.ID), "%x:%x:%x.%x", &n[0], &n[1], &n[2], &n[3])
+	return n
 }
 
 var modeWords = map[raid.Mode]string{raid.ModeRAID: "RAID-Mode ", raid.ModeHBA: "HBA-Mode ",
 	raid.ModeJBOD: "JBOD-Mode "}
 
-// modeWord is the tool's word for a mode: `RAID-Mode `, in other releases `RAID `.
+// modeWord is the tool's word for a mode: `RAID-Mode `, in generation 1 `RAID `.
 func (c card) modeWord(m raid.Mode) string {
-	if c.Extra["personalities"] == "short" {
+	if !c.release().heads() {
 		return strings.Replace(modeWords[m], "-Mode", "", 1)
 	}
 	return modeWords[m]
@@ -327,10 +274,16 @@ func (c card) battery(o object) object {
 	if c.Cache.Battery.IsZero() {
 		return o
 	}
-	word := map[raid.BatteryStateKind]string{raid.BatteryGood: "Optimal", raid.BatteryFailed: "Failed",
-		raid.BatteryCharging: "Charging", raid.BatteryMissing: "Missing"}[c.Cache.Battery.Is]
-	return append(o, field{"Cachevault_Info", table{{{"Model", c.extra("Cachevault Model", "CVPM02")},
-		{"State", cmp.Or(word, c.Cache.Battery.Raw)}, {"Temp", c.extra("Cachevault Temp", "28C")}, {"Mode", "-"},
+	word := cmp.Or(map[raid.BatteryStateKind]string{raid.BatteryGood: "Optimal", raid.BatteryFailed: "Failed",
+		raid.BatteryCharging: "Charging", raid.BatteryMissing: "Missing"}[c.Cache.Battery.Is], c.Cache.Battery.Raw)
+	if model := c.Extra["BBU Model"]; model != "" {
+		return append(o, field{"BBU_Info", table{{{"Model", model}, {"State", word},
+			{"RetentionTime", c.extra("BBU RetentionTime", "48 hours +")}, {"Temp", c.extra("BBU Temp", "28C")},
+			{"Mode", c.extra("BBU Mode", "5")}, {"MfgDate", c.extra("BBU MfgDate", "2012/12/20")},
+			{"Next Learn", c.extra("BBU Next Learn", "2015/06/10  21:01:26")}}}})
+	}
+	return append(o, field{"Cachevault_Info", table{{{"Model", c.extra("Cachevault Model", "CVPM02")}, {"State", word},
+		{"Temp", c.extra("Cachevault Temp", "28C")}, {"Mode", "-"},
 		{"MfgDate", c.extra("Cachevault MfgDate", "2018/11/21")}}}})
 }
 
@@ -346,7 +299,30 @@ func (c card) lists(o object) object {
 	if drives := c.driveLines(); len(drives) > 0 {
 		o = append(o, field{"Physical Drives", len(drives)}, field{"PD LIST", drives})
 	}
+	if enclosures := c.enclosures(); len(enclosures) > 0 {
+		o = append(o, field{"Enclosures", len(enclosures)}, field{"Enclosure LIST", enclosures})
+	}
 	return c.battery(o)
+}
+
+// enclosures are those that the chassis tells of, with the drives that are in them.
+func (c card) enclosures() table {
+	var t table
+	for _, e := range c.Enclosures {
+		drives := 0
+		for _, d := range c.drives() {
+			if d.Enclosure == e.ID {
+				drives++
+			}
+		}
+		o := object{{"EID", e.ID}, {"State", "OK"}, {"Slots", e.Slots}, {"PD", drives}, {"PS", e.PowerSupplies},
+			{"Fans", e.Fans}, {"TSs", e.Sensors}, {"Alms", e.Alarms}, {"SIM", e.Modules}}
+		if c.release().ports() {
+			o = append(o, field{"Port#", cmp.Or(e.Port, "-")})
+		}
+		t = append(t, append(o, object{{"ProdID", e.Product}, {"VendorSpecific", cmp.Or(e.Revision, " ")}}...))
+	}
+	return t
 }
 
 // foreign is a line for each configuration that is whole.
@@ -383,13 +359,14 @@ func (c card) isHBA() bool { return c.Extra["Driver Name"] == "mpt3sas" }
 
 // showHBA is `/cX show` of one.
 func (c card) showHBA() object {
+	pci := c.function()
 	o := object{{"Product Name", c.Model}, {"Serial Number", c.Serial},
 		{"SAS Address", " " + c.extra("SAS Address", "500304801c71e8d0")}, {"PCI Address", c.pci()},
 		{"System Time", c.extra("System Time", "12/18/2020 13:47:25")}, {"FW Package Build", "00.00.00.00"},
 		{"FW Version", c.Firmware}, {"BIOS Version", c.extra("BIOS Version", "08.37.00.00_18.00.00.00")},
 		{"NVDATA Version", c.extra("NVDATA Version", "14.01.48.40")}, {"Driver Name", "mpt3sas"},
-		{"Driver Version", c.extra("Driver Version", "33.100.00.00")}, {"Bus Number", c.busNumber()}, {"Device Number", 0},
-		{"Function Number", 0}, {"Domain ID", 0}, {"Vendor Id", 4096}, {"Device Id", c.number16("Device Id", 151)},
+		{"Driver Version", c.extra("Driver Version", "33.100.00.00")}, {"Bus Number", pci[1]}, {"Device Number", pci[2]},
+		{"Function Number", pci[3]}, {"Domain ID", pci[0]}, {"Vendor Id", 4096}, {"Device Id", c.number16("Device Id", 151)},
 		{"SubVendor Id", c.number16("SubVendor Id", 5593)}, {"SubDevice Id", c.number16("SubDevice Id", 2056)},
 		{"Board Name", c.Model}, {"Board Assembly", "N/A"}, {"Board Tracer Number", "N/A"}}
 	if p := c.Extra["Security Protocol"]; p != "" {
@@ -406,16 +383,24 @@ func (c card) show() object {
 	if c.isHBA() {
 		return c.showHBA()
 	}
+	pci := c.function()
 	o := object{{"Product Name", c.Model}, {"Serial Number", c.Serial},
 		{"SAS Address", " " + c.extra("SAS Address", "500304801cf91808")}, {"PCI Address", c.pci()},
-		{"System Time", c.extra("System Time", "11/15/2019 12:33:46")}, {"Mfg. Date", "00/00/00"},
+		{"System Time", c.extra("System Time", "11/15/2019 12:33:46")}, {"Mfg. Date", c.extra("Mfg. Date", "00/00/00")},
 		{"Controller Time", c.extra("Controller Time", "11/15/2019 12:33:44")},
 		{"FW Package Build", c.Firmware}, {"BIOS Version", c.extra("BIOS Version", "6.36.00.2_4.19.08.00_0x06180202")},
 		{"FW Version", c.extra("FW Version", "4.680.00-8290")}, {"Driver Name", "megaraid_sas"},
-		{"Driver Version", c.extra("Driver Version", "07.705.02.00-rh1")}, {"Current Personality", c.modeWord(c.Mode)},
-		{"Vendor Id", 4096}, {"Device Id", c.number16("Device Id", 93)}, {"SubVendor Id", c.number16("SubVendor Id", 5593)},
+		{"Driver Version", c.extra("Driver Version", "07.705.02.00-rh1")}, {"Current Personality", c.modeWord(c.Mode)}}
+	if len(c.Capabilities.Modes) == 0 {
+		o = o[:len(o)-1]
+	}
+	o = append(o, object{{"Vendor Id", 4096}, {"Device Id", c.number16("Device Id", 93)},
+		{"SubVendor Id", c.number16("SubVendor Id", 5593)},
 		{"SubDevice Id", c.number16("SubDevice Id", 2057)}, {"Host Interface", "PCI-E"}, {"Device Interface", "SAS-12G"},
-		{"Bus Number", c.busNumber()}, {"Device Number", 0}, {"Function Number", 0}}
+		{"Bus Number", pci[1]}, {"Device Number", pci[2]}, {"Function Number", pci[3]}}...)
+	if p := c.Extra["Security Protocol"]; p != "" {
+		o = append(o, object{{"Domain ID", pci[0]}, {"Security Protocol", p}}...)
+	}
 	return c.lists(o)
 }
 
@@ -426,43 +411,18 @@ func (c card) number16(name string, otherwise int) int {
 	return otherwise
 }
 
-// showAll is `/cX show all`, with the sections that say something.
+// showAll is `/cX show all`.
 func (c card) showAll() object {
-	caps := c.Capabilities
-	var levels []string
-	for _, l := range caps.Levels {
-		levels = append(levels, "RAID"+string(l.Level))
+	o := c.sections()
+	if !c.isHBA() {
+		return c.lists(o)
 	}
-	o := object{
-		{"Basics", object{{"Controller", c.number}, {"Model", c.Model}, {"Serial Number", c.Serial},
-			{"SAS Address", c.extra("SAS Address", "500304801cf91808")}, {"PCI Address", c.pci()}, {"Mfg Date", "00/00/00"},
-			{"Rework Date", "00/00/00"}, {"Revision No", c.extra("Revision No", "        ")}}},
-		{"Version", object{{"Firmware Package Build", c.Firmware},
-			{"Firmware Version", c.extra("FW Version", "4.680.00-8290")},
-			{"Bios Version", c.extra("BIOS Version", "6.36.00.2_4.19.08.00_0x06180202")}, {"Driver Name", "megaraid_sas"},
-			{"Driver Version", c.extra("Driver Version", "07.705.02.00-rh1")}}},
-		{"Bus", object{{"Vendor Id", 4096}, {"Device Id", c.number16("Device Id", 93)}, {"Host Interface", "PCI-E"},
-			{"Device Interface", "SAS-12G"}, {"Bus Number", c.busNumber()}, {"Device Number", 0}, {"Function Number", 0},
-			{"Domain ID", 0}}},
-		{"Status", object{{"Controller Status", "Optimal"},
-			{"Any Offline VD Cache Preserved", yes(len(c.PreservedCache) > 0)}, {"BBU Status", 0}}},
-		{"Supported Adapter Operations", object{{"BBU", "Yes"}, {"Spanning", "Yes"},
-			{"Dedicated Hot Spare", yes(caps.DedicatedSpares)}, {"Foreign Config Import", yes(caps.ImportForeign)},
-			{"Global Hot Spares", yes(caps.GlobalSpares)}, {"Support JBOD", yes(caps.JBOD)}}},
-		{"Supported VD Operations", object{{"Read Policy", yes(len(caps.Read) > 0)},
-			{"Write Policy", yes(len(caps.Write) > 0)}, {"IO Policy", yes(len(caps.IO) > 0)},
-			{"Disk Cache Policy", yes(len(caps.DiskCache) > 0)}}},
-		{"HwCfg", object{{"BBU", map[bool]string{true: "Absent", false: "Present"}[c.Cache.Battery.IsZero()]},
-			{"On Board Memory Size", fmt.Sprintf("%dMB", c.Cache.Bytes>>20)}}},
-		{"Capabilities", object{{"Supported Drives", "SAS, SATA"}, {"RAID Level Supported", strings.Join(levels, ", ")},
-			{"Enable JBOD", yes(caps.JBOD)}, {"Mix of SSD/HDD in VD", map[bool]string{true: "Allowed",
-				false: "Not Allowed"}[caps.MixedMedia]}, {"Max Arms Per VD", 32}, {"Max Spans Per VD", 8},
-			{"Max Number of VDs", caps.MaxVolumes}}},
+	if enclosures := c.enclosures(); len(enclosures) > 0 {
+		o = append(o, field{"Enclosure Information", enclosures})
 	}
-	if n := len(caps.Strips); n > 0 {
-		all := o[len(o)-1].value.(object)
-		o[len(o)-1].value = append(all, field{"Min Strip Size", stripWord(caps.Strips[0])},
-			field{"Max Strip Size", stripWord(caps.Strips[n-1])})
+	var drives object
+	for _, d := range c.drives() {
+		drives = append(drives, c.driveAnswer(d)...)
 	}
-	return c.lists(o)
+	return append(o, field{"Physical Device Information", drives})
 }
