@@ -164,6 +164,9 @@ func (c *Controller) CreateVolume(n NewVolume) (*Volume, error) {
 	v.Number = c.nextNumber()
 	c.WWNs++
 	v.WWN = fmt.Sprintf("6%015x%016x", digits(c.Serial), c.WWNs)
+	if c.WWNPrefix != "" {
+		v.WWN = fmt.Sprintf("%.16s%08x%08x", c.WWNPrefix, digits(c.Serial)&0xffffffff, c.WWNs)
+	}
 	if n.Initialize == raid.InitializeFull || n.Initialize == raid.InitializeFast {
 		v.Initializing = n.Initialize
 	}
