@@ -13,18 +13,40 @@ import (
 // command is one run of the tool.
 type command struct {
 	args []string
-	// mayFail: the firmware may refuse it, and what follows can still do.
-	mayFail bool
+	// done reports from a later reading whether it was done, whatever the tool said.
+	done func(after *reading) bool
+	// prove: it is looked at in any case, since what follows would be refused without it.
+	prove bool
+}
+
+// reading is an adapter as it was read.
+type reading struct {
+	*raid.Inventory
+	known
+}
+
+// known is what a reading tells beside the neutral inventory.
+type known struct {
+	// number of the adapter.
+	number int
+	// jbodOff: no drive can be shown to the operating system before that is enabled.
+	jbodOff bool
+	// badBBU tells of each volume whether it may write back with a bad battery. A volume keeps that while it writes
+	// through, where it means nothing.
+	badBBU map[raid.VolumeID]bool
 }
 
 // placeholder stands in a dry run for the number of a volume that is not there yet.
 const placeholder = "NEW"
 
-// makeCommands says a step in MegaCli's grammar. What is in the step is looked up in inv by who it is; with dry, a
+// makeCommands says a step in MegaCli's grammar. What is in the step is looked up in before by who it is; with dry, a
 // volume may be missing.
-func makeCommands(adapter int, inv *raid.Inventory, s raid.Step, dry bool) ([]command, error) {
+func makeCommands(adapter int, before *reading, s raid.Step, dry bool) ([]command, error) {
+	inv := before.Inventory
 	on := "-a" + strconv.Itoa(adapter)
-	one := func(args ...string) []command { return []command{{args: append(args, on)}} }
+	one := func(done func(*reading) bool, args ...string) []command {
+		return []command{{args: append(args, on), done: done}}
+	}
 	switch s.Kind {
 	case raid.StepDiscardCache:
 		var commands []command
@@ -33,25 +55,30 @@ func makeCommands(adapter int, inv *raid.Inventory, s raid.Step, dry bool) ([]co
 				return nil, fmt.Errorf("controller %s preserves the cache of %q, which is no number of a volume",
 					inv.Controller.ID, v)
 			}
-			commands = append(commands, one("-DiscardPreservedCache", "-L"+v, "-force")...)
+			gone := func(after *reading) bool { return !slices.Contains(after.Controller.PreservedCache, v) }
+			commands = append(commands, one(gone, "-DiscardPreservedCache", "-L"+v, "-force")...)
 		}
 		return commands, nil
 	case raid.StepClearForeign:
-		return one("-CfgForeign", "-Clear"), nil
+		return one(noForeign, "-CfgForeign", "-Clear"), nil
 	case raid.StepImportForeign:
-		return one("-CfgForeign", "-Import"), nil
+		return one(noForeign, "-CfgForeign", "-Import"), nil
 	case raid.StepDeleteVolume:
-		v, err := volumeFlag(inv, s.Volume, false)
+		v, err := findVolume(inv, s.Volume)
 		if err != nil {
 			return nil, err
 		}
-		return one("-CfgLdDel", v, "-Force"), nil
+		gone := func(after *reading) bool {
+			return !slices.ContainsFunc(after.Volumes, func(o raid.VirtualDisk) bool { return sameVolume(v, &o) })
+		}
+		return one(gone, "-CfgLdDel", "-L"+string(v.ID), "-Force"), nil
 	case raid.StepBoot:
 		v, err := volumeFlag(inv, s.Volume, dry)
 		if err != nil {
 			return nil, err
 		}
-		return one("-AdpBootDrive", "-Set", v), nil
+		boots := is(s.Volume, func(v *raid.VirtualDisk) bool { return v.Boot != nil && *v.Boot })
+		return one(boots, "-AdpBootDrive", "-Set", v), nil
 	case raid.StepInitialize:
 		v, err := volumeFlag(inv, s.Volume, dry)
 		if err != nil {
@@ -60,7 +87,7 @@ func makeCommands(adapter int, inv *raid.Inventory, s raid.Step, dry bool) ([]co
 		if s.Initialize != raid.InitializeFast && s.Initialize != raid.InitializeFull {
 			return nil, fmt.Errorf("there is no initialization %q to start", s.Initialize)
 		}
-		return []command{initialize(adapter, strings.TrimPrefix(v, "-L"), s.Initialize)}, nil
+		return []command{initialize(adapter, strings.TrimPrefix(v, "-L"), s.Initialize, is(s.Volume, inProgress))}, nil
 	case raid.StepPolicies:
 		v, err := volumeFlag(inv, s.Volume, dry)
 		if err != nil {
@@ -73,7 +100,13 @@ func makeCommands(adapter int, inv *raid.Inventory, s raid.Step, dry bool) ([]co
 		words = append(words, diskCacheWord(s.Policies.DiskCache)...)
 		var commands []command
 		for _, w := range words {
-			commands = append(commands, one("-LDSetProp", w, v)...)
+			// What is so already is not said: a refusal would be no failure.
+			bad, told := before.badBBU[raid.VolumeID(strings.TrimPrefix(v, "-L"))]
+			if told && (w == "CachedBadBBU" && bad || w == "NoCachedBadBBU" && !bad) {
+				continue
+			}
+			set := is(s.Volume, func(v *raid.VirtualDisk) bool { return hasPolicy(v.Policies, w) })
+			commands = append(commands, one(set, "-LDSetProp", w, v)...)
 		}
 		if len(commands) == 0 {
 			return nil, errors.New("no policy is to be set")
@@ -81,7 +114,7 @@ func makeCommands(adapter int, inv *raid.Inventory, s raid.Step, dry bool) ([]co
 		return commands, nil
 	case raid.StepRemoveSpare:
 		return eachDisk(inv, s.Disks, func(d *raid.PhysicalDisk) []command {
-			return one("-PDHSP", "-Rmv", "-PhysDrv"+bracket(d.ID))
+			return one(isDrive(d, raid.DiskReady), "-PDHSP", "-Rmv", "-PhysDrv"+bracket(d.ID))
 		})
 	case raid.StepAddSpare:
 		var arrays []string
@@ -106,25 +139,25 @@ func makeCommands(adapter int, inv *raid.Inventory, s raid.Step, dry bool) ([]co
 			if len(arrays) > 0 {
 				args = append(args, "-Dedicated", "-Array"+strings.Join(arrays, ","))
 			}
-			return one(append(args, "-PhysDrv"+bracket(d.ID))...)
+			return one(isDrive(d, raid.DiskSpare), append(args, "-PhysDrv"+bracket(d.ID))...)
 		})
 	case raid.StepReady:
 		return eachDisk(inv, s.Disks, func(d *raid.PhysicalDisk) []command {
 			if d.State.Is == raid.DiskReady {
 				return nil
 			}
-			return one("-PDMakeGood", "-PhysDrv"+bracket(d.ID), "-Force")
+			return one(isDrive(d, raid.DiskReady), "-PDMakeGood", "-PhysDrv"+bracket(d.ID), "-Force")
 		})
 	case raid.StepJBOD:
 		commands, err := eachDisk(inv, s.Disks, func(d *raid.PhysicalDisk) []command {
 			if d.State.Is == raid.DiskJBOD {
 				return nil
 			}
-			return one("-PDMakeJBOD", "-PhysDrv"+bracket(d.ID))
+			return one(isDrive(d, raid.DiskJBOD), "-PDMakeJBOD", "-PhysDrv"+bracket(d.ID))
 		})
-		if err == nil && len(commands) > 0 {
-			enable := command{args: []string{"-AdpSetProp", "-EnableJBOD", "-1", on}, mayFail: true}
-			commands = append([]command{enable}, commands...)
+		if err == nil && len(commands) > 0 && before.jbodOff {
+			enabled := func(after *reading) bool { return !after.jbodOff }
+			commands = append([]command{{[]string{"-AdpSetProp", "-EnableJBOD", "-1", on}, enabled, true}}, commands...)
 		}
 		return commands, err
 	case raid.StepCreateVolume:
@@ -132,33 +165,67 @@ func makeCommands(adapter int, inv *raid.Inventory, s raid.Step, dry bool) ([]co
 		if err != nil {
 			return nil, err
 		}
-		return one(args...), nil
+		made := func(after *reading) bool { return newVolume(inv, after.Inventory, s) != nil }
+		return one(made, args...), nil
 	}
 	return nil, fmt.Errorf("%s: MegaCli cannot", s.Kind)
+}
+
+func noForeign(after *reading) bool { return len(after.Foreign) == 0 }
+
+// is asks something of a volume.
+func is(ref *raid.VolumeRef, what func(*raid.VirtualDisk) bool) func(*reading) bool {
+	return func(after *reading) bool {
+		v, err := findVolume(after.Inventory, ref)
+		return err == nil && what(v)
+	}
+}
+
+// inProgress: one that the firmware began of itself, in the background, is none that was asked for.
+func inProgress(v *raid.VirtualDisk) bool {
+	return v.Progress != nil && strings.HasSuffix(v.Progress.What, "nitialization") &&
+		!strings.HasPrefix(v.Progress.What, "Back")
+}
+
+// isDrive asks whether a drive is in a state.
+func isDrive(d *raid.PhysicalDisk, state raid.DiskStateKind) func(*reading) bool {
+	ref := raid.DiskRef{ID: d.ID, Location: d.Location, DiskIdentity: d.Identity()}
+	return func(after *reading) bool {
+		d, err := findDisk(after.Inventory, ref)
+		return err == nil && d.State.Is == state
+	}
 }
 
 // afterwards is what is asked of a volume once it has a number: MegaCli cannot name one while it makes it.
 func afterwards(adapter int, number string, n *raid.NewVolume) []command {
 	on := "-a" + strconv.Itoa(adapter)
+	is := func(what func(*raid.VirtualDisk) bool) func(*reading) bool {
+		return func(after *reading) bool {
+			i := slices.IndexFunc(after.Volumes, func(v raid.VirtualDisk) bool { return string(v.ID) == number })
+			return i >= 0 && what(&after.Volumes[i])
+		}
+	}
 	var commands []command
 	if n.Name != "" {
-		commands = append(commands, command{args: []string{"-LDSetProp", "-Name", n.Name, "-L" + number, on}})
+		named := is(func(v *raid.VirtualDisk) bool { return v.Name == n.Name })
+		commands = append(commands, command{args: []string{"-LDSetProp", "-Name", n.Name, "-L" + number, on}, done: named})
 	}
 	for _, w := range diskCacheWord(n.Policies.DiskCache) {
-		commands = append(commands, command{args: []string{"-LDSetProp", w, "-L" + number, on}})
+		set := is(func(v *raid.VirtualDisk) bool { return hasPolicy(v.Policies, w) })
+		commands = append(commands, command{args: []string{"-LDSetProp", w, "-L" + number, on}, done: set})
 	}
 	if n.Initialize == raid.InitializeFast || n.Initialize == raid.InitializeFull {
-		commands = append(commands, initialize(adapter, number, n.Initialize))
+		commands = append(commands, initialize(adapter, number, n.Initialize, is(inProgress)))
 	}
 	return commands
 }
 
-func initialize(adapter int, number string, how raid.Initialization) command {
+func initialize(adapter int, number string, how raid.Initialization, done func(*reading) bool) command {
 	args := []string{"-LDInit", "-Start"}
 	if how == raid.InitializeFull {
 		args = append(args, "-full")
 	}
-	return command{args: append(args, "-L"+number, "-a"+strconv.Itoa(adapter))}
+	return command{args: append(args, "-L"+number, "-a"+strconv.Itoa(adapter)), done: done}
 }
 
 // bracket is `[32:4]`.
@@ -265,6 +332,31 @@ func policyWords(p raid.Policies) ([]string, error) {
 		words = append(words, "CachedBadBBU")
 	}
 	return words, nil
+}
+
+// hasPolicy reports whether a volume has the policy that a word asks for.
+func hasPolicy(p raid.Policies, word string) bool {
+	switch word {
+	case "WT":
+		return p.Write == raid.WriteThrough
+	case "WB":
+		return p.Write == raid.WriteBack || p.Write == raid.WriteAlwaysBack
+	case "NoCachedBadBBU":
+		return p.Write == raid.WriteBack
+	case "CachedBadBBU":
+		return p.Write == raid.WriteAlwaysBack
+	case "NORA":
+		return p.Read == raid.ReadNone
+	case "RA":
+		return p.Read == raid.ReadAhead
+	case "ADRA":
+		return p.Read == raid.ReadAdaptive
+	case "Direct":
+		return p.IO == raid.IODirect
+	case "Cached":
+		return p.IO == raid.IOCached
+	}
+	return slices.Equal(diskCacheWord(p.DiskCache), []string{word})
 }
 
 func diskCacheWord(c raid.DiskCache) []string {

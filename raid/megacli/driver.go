@@ -24,15 +24,15 @@ type Driver struct {
 	tool string
 
 	mu sync.Mutex
-	// known is the number of each controller when it was last read.
-	known map[raid.ControllerID]int
+	// known is what was told of each controller when it was last read.
+	known map[raid.ControllerID]known
 }
 
 var _ raid.Driver = (*Driver)(nil)
 
 // New returns a driver over MegaCli or MegaCli64, by name or path. It runs nothing yet.
 func New(run raid.Runner, tool string) *Driver {
-	return &Driver{run: run, tool: tool, known: map[raid.ControllerID]int{}}
+	return &Driver{run: run, tool: tool, known: map[raid.ControllerID]known{}}
 }
 
 // Name is megacli.
@@ -47,24 +47,31 @@ const (
 func (d *Driver) Probe(ctx context.Context) ([]raid.Controller, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.probe(ctx)
+	c, err := d.probe(ctx)
+	if err != nil {
+		return nil, err
+	}
+	controllers := []raid.Controller{}
+	for _, a := range c.sorted() {
+		controllers = append(controllers, a.controller())
+	}
+	slices.SortFunc(controllers, func(a, b raid.Controller) int { return strings.Compare(string(a.ID), string(b.ID)) })
+	return controllers, nil
 }
 
-func (d *Driver) probe(ctx context.Context) ([]raid.Controller, error) {
-	var c collection
+// probe reads what the adapters are, and keeps what the tool calls them.
+func (d *Driver) probe(ctx context.Context) (*collection, error) {
+	c := &collection{}
 	for _, question := range []string{"-AdpGetPciInfo", "-AdpAllInfo"} {
-		if err := d.ask(ctx, &c, question, "-aALL"); err != nil {
+		if err := d.ask(ctx, c, question, "-aALL"); err != nil {
 			return nil, err
 		}
 	}
 	clear(d.known)
-	controllers := []raid.Controller{}
 	for _, a := range c.sorted() {
-		controllers = append(controllers, a.controller())
-		d.known[a.controller().ID] = a.number
+		d.known[a.controller().ID] = known{number: a.number, jbodOff: a.facts["Enable JBOD"] == "No"}
 	}
-	slices.SortFunc(controllers, func(a, b raid.Controller) int { return strings.Compare(string(a.ID), string(b.ID)) })
-	return controllers, nil
+	return c, nil
 }
 
 // Inventory reads an adapter anew.
@@ -76,31 +83,37 @@ func (d *Driver) Inventory(ctx context.Context, id raid.ControllerID) (*raid.Inv
 
 func (d *Driver) inventory(ctx context.Context, id raid.ControllerID) (*raid.Inventory, error) {
 	// Numbers of adapters change when one is added or fails.
-	if _, err := d.probe(ctx); err != nil {
+	c, err := d.probe(ctx)
+	if err != nil {
 		return nil, err
 	}
-	number, ok := d.known[id]
+	this, ok := d.known[id]
 	if !ok {
 		return nil, fmt.Errorf("%s finds no controller %s", filepath.Base(d.tool), id)
 	}
-	on := "-a" + strconv.Itoa(number)
-	var c collection
-	for _, question := range [][]string{{"-AdpGetPciInfo"}, {"-AdpAllInfo"}, {"-PDList"}, {"-LdPdInfo"},
-		{"-CfgForeign", "-Scan"}, {"-GetPreservedCacheList"}, {"-AdpBootDrive", "-Get"}, {"-AdpBbuCmd", "-GetBbuStatus"}} {
-		if err := d.ask(ctx, &c, append(question, on)...); err != nil {
+	on := "-a" + strconv.Itoa(this.number)
+	for _, question := range [][]string{{"-PDList"}, {"-LdPdInfo"}, {"-CfgForeign", "-Scan"}, {"-GetPreservedCacheList"},
+		{"-AdpBootDrive", "-Get"}, {"-AdpBbuCmd", "-GetBbuStatus"}} {
+		if err := d.ask(ctx, c, append(question, on)...); err != nil {
 			return nil, err
 		}
 	}
-	a := c.at(number)
+	a := c.at(this.number)
 	for _, disk := range a.disks {
 		if disk.State.Is == raid.DiskRebuilding {
-			if err := d.ask(ctx, &c, "-PDRbld", "-ShowProg", "-PhysDrv"+bracket(disk.ID), on); err != nil {
+			if err := d.ask(ctx, c, "-PDRbld", "-ShowProg", "-PhysDrv"+bracket(disk.ID), on); err != nil {
 				return nil, err
 			}
 		}
 	}
 	c.spread(a)
-	return a.inventory(), nil
+	inv := a.inventory()
+	this.badBBU = map[raid.VolumeID]bool{}
+	for _, v := range a.volumes {
+		this.badBBU[v.ID] = v.badBBU
+	}
+	d.known[id] = this
+	return inv, nil
 }
 
 func (d *Driver) ask(ctx context.Context, c *collection, args ...string) error {
@@ -133,7 +146,7 @@ func (d *Driver) Commands(inv *raid.Inventory, s raid.Step) ([][]string, error) 
 	if err != nil || number < 0 {
 		return nil, fmt.Errorf("controller %s: the inventory does not tell what MegaCli calls it", inv.Controller.ID)
 	}
-	commands, err := makeCommands(number, inv, s, true)
+	commands, err := makeCommands(number, &reading{inv, d.known[inv.Controller.ID]}, s, true)
 	if err != nil {
 		return nil, err
 	}
@@ -148,16 +161,16 @@ func (d *Driver) Commands(inv *raid.Inventory, s raid.Step) ([][]string, error) 
 }
 
 // Exec does one step, as raid.Driver says. The controller is read first, and again when the tool reports a failure or
-// nothing that can be understood: then what is there decides.
+// nothing that can be understood: then what is there decides whether the rest of the step is done.
 func (d *Driver) Exec(ctx context.Context, inv *raid.Inventory, s raid.Step, report func(raid.Progress)) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	id := inv.Controller.ID
-	before, err := d.inventory(ctx, id)
+	before, err := d.look(ctx, id)
 	if err != nil {
 		return err
 	}
-	number := d.known[id]
+	number := before.number
 	commands, err := makeCommands(number, before, s, false)
 	if err != nil {
 		return fmt.Errorf("controller %s: %w", id, err)
@@ -166,44 +179,58 @@ func (d *Driver) Exec(ctx context.Context, inv *raid.Inventory, s raid.Step, rep
 		return err
 	}
 	// From here on a command that was begun is waited for.
-	work := context.WithoutCancel(ctx)
-	var trouble []error
-	for _, c := range commands {
-		if err := d.write(work, c); err != nil {
-			trouble = append(trouble, err)
-			if !c.mayFail {
-				break
-			}
-		}
+	ctx = context.WithoutCancel(ctx)
+	if err := d.each(ctx, id, commands); err != nil {
+		return fmt.Errorf("controller %s: %s: %w", id, s.Kind, err)
 	}
-	rest := s.Kind == raid.StepCreateVolume && len(afterwards(number, placeholder, s.Create)) > 0
-	if len(trouble) == 0 && !rest {
+	if s.Kind != raid.StepCreateVolume || len(afterwards(number, placeholder, s.Create)) == 0 {
 		return nil
 	}
-	after, err := d.inventory(work, id)
+	after, err := d.look(ctx, id)
 	if err != nil {
-		return errors.Join(append(trouble, fmt.Errorf("controller %s: what is there now could not be read: %w", id, err))...)
+		return fmt.Errorf("controller %s: volume %q is made, and could not be read to go on with it: %w", id,
+			s.Create.Name, err)
 	}
-	if s.Kind != raid.StepCreateVolume {
-		if done(before, after, s) {
-			return nil
-		}
-		return fmt.Errorf("controller %s: %s: %w", id, s.Kind, errors.Join(trouble...))
-	}
-	v := newVolume(before, after, s)
+	v := newVolume(before.Inventory, after.Inventory, s)
 	if v == nil {
-		if len(trouble) == 0 {
-			return fmt.Errorf("controller %s: volume %q is not there, although MegaCli has accepted it", id, s.Create.Name)
-		}
-		return fmt.Errorf("controller %s: volume %q: %w", id, s.Create.Name, errors.Join(trouble...))
+		return fmt.Errorf("controller %s: volume %q is not there, although MegaCli has accepted it", id, s.Create.Name)
 	}
-	target, _ := targetOf(v.ID)
-	for _, c := range afterwards(number, strconv.Itoa(target), s.Create) {
-		if err := d.write(work, c); err != nil {
-			return fmt.Errorf("controller %s: volume %s is made, but not all that was asked of it: %w", id, v.ID, err)
+	if err := d.each(ctx, id, afterwards(number, string(v.ID), s.Create)); err != nil {
+		return fmt.Errorf("controller %s: volume %s is made, but not all that was asked of it: %w", id, v.ID, err)
+	}
+	return nil
+}
+
+// each runs commands in their order. After one that failed, or of which nothing is known, the controller is read: if it
+// was done all the same, the next one follows. None is said twice.
+func (d *Driver) each(ctx context.Context, id raid.ControllerID, commands []command) error {
+	for _, c := range commands {
+		failed := d.write(ctx, c)
+		if failed == nil && !c.prove {
+			continue
+		}
+		after, err := d.look(ctx, id)
+		if err != nil {
+			return errors.Join(failed, fmt.Errorf("what is there now could not be read: %w", err))
+		}
+		switch {
+		case c.done(after):
+		case failed == nil:
+			return fmt.Errorf("%s: MegaCli has accepted it, and it is not done", d.line(c.args))
+		default:
+			return failed
 		}
 	}
 	return nil
+}
+
+// look reads what commands are made from.
+func (d *Driver) look(ctx context.Context, id raid.ControllerID) (*reading, error) {
+	inv, err := d.inventory(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return &reading{inv, d.known[id]}, nil
 }
 
 var (
@@ -262,51 +289,4 @@ func sameVolume(a, b *raid.VirtualDisk) bool {
 	ta, _ := targetOf(a.ID)
 	tb, _ := targetOf(b.ID)
 	return ta == tb && slices.Equal(a.Members, b.Members)
-}
-
-// done reports whether a step's result is there.
-func done(before, after *raid.Inventory, s raid.Step) bool {
-	all := func(is func(d *raid.PhysicalDisk) bool) bool {
-		for _, ref := range s.Disks {
-			d, err := findDisk(after, ref)
-			if err != nil || !is(d) {
-				return false
-			}
-		}
-		return len(s.Disks) > 0
-	}
-	switch s.Kind {
-	case raid.StepDiscardCache:
-		return len(after.Controller.PreservedCache) == 0
-	case raid.StepClearForeign, raid.StepImportForeign:
-		return len(after.Foreign) == 0
-	case raid.StepDeleteVolume:
-		old, err := findVolume(before, s.Volume)
-		return err == nil && !slices.ContainsFunc(after.Volumes, func(v raid.VirtualDisk) bool {
-			return sameVolume(old, &v)
-		})
-	case raid.StepRemoveSpare, raid.StepReady:
-		return all(func(d *raid.PhysicalDisk) bool { return d.State.Is == raid.DiskReady })
-	case raid.StepJBOD:
-		return all(func(d *raid.PhysicalDisk) bool { return d.State.Is == raid.DiskJBOD })
-	case raid.StepAddSpare:
-		return all(func(d *raid.PhysicalDisk) bool {
-			return d.State.Is == raid.DiskSpare && (len(s.SpareFor) > 0) == (len(d.SpareFor) > 0)
-		})
-	case raid.StepPolicies:
-		v, err := findVolume(after, s.Volume)
-		if err != nil {
-			return false
-		}
-		p, w := v.Policies, s.Policies
-		return (w.Read == "" || p.Read == w.Read) && (w.Write == "" || p.Write == w.Write) && (w.IO == "" || p.IO == w.IO) &&
-			(w.DiskCache == "" || p.DiskCache == w.DiskCache)
-	case raid.StepBoot:
-		v, err := findVolume(after, s.Volume)
-		return err == nil && v.Boot != nil && *v.Boot
-	case raid.StepInitialize:
-		v, err := findVolume(after, s.Volume)
-		return err == nil && v.Progress != nil
-	}
-	return false
 }

@@ -90,6 +90,8 @@ type volume struct {
 	// cacheCade: a cache made of SSDs, which has no level and which no operating system sees.
 	cacheCade bool
 	members   []raid.DiskID
+	// badBBU: the cache is used although its battery is bad, wherever it is used.
+	badBBU bool
 }
 
 func (c *collection) at(number int) *adapter {
@@ -404,6 +406,7 @@ func (v *volume) fact(name, value string) {
 		}
 	case "Default Cache Policy":
 		v.Policies = merge(policies(value), v.Policies.DiskCache)
+		v.badBBU = strings.Contains(strings.ToLower(value), "write cache ok if bad bbu")
 	case "Current Cache Policy":
 		v.Current = merge(policies(value), v.Current.DiskCache)
 	case "Disk Cache Policy":
@@ -481,6 +484,7 @@ func (a *adapter) inventory() *raid.Inventory {
 		inv.Disks = append(inv.Disks, out)
 	}
 	for _, v := range volumes {
+		v.State = a.working(v)
 		inv.Volumes = append(inv.Volumes, v.VirtualDisk)
 	}
 	for i := range min(max(a.foreign, min(len(carriers), 1)), 1024) {
@@ -492,6 +496,23 @@ func (a *adapter) inventory() *raid.Inventory {
 	}
 	inv.Warnings = a.warnings
 	return inv
+}
+
+// working tells what the tool's word leaves out: a volume that a drive is rebuilt for is `Degraded`, and one that is
+// being initialized `Optimal`.
+func (a *adapter) working(v *volume) raid.VolumeState {
+	s := v.State
+	switch s.Is {
+	case raid.VolumeDegraded, raid.VolumePartial:
+		if slices.ContainsFunc(v.Members, func(id raid.DiskID) bool { return a.disks[id].State.Is == raid.DiskRebuilding }) {
+			s.Is = raid.VolumeRebuilding
+		}
+	case raid.VolumeOptimal:
+		if inProgress(&v.VirtualDisk) {
+			s.Is = raid.VolumeInitializing
+		}
+	}
+	return s
 }
 
 func (a *adapter) controller() raid.Controller {

@@ -54,7 +54,9 @@ func batteryState(raw string) raid.BatteryState {
 
 var levelPattern = regexp.MustCompile(`^Primary-(\d), Secondary-(\d)`)
 
-// level derives a level: `Primary-1, Secondary-0` is a mirror, and over several spans a stripe of mirrors.
+// level derives a level. The words are those of SNIA's Disk Data Format: the primary level is that of a span, and the
+// secondary one says how spans are put together, 0 striped and 3 one behind the other. So `Primary-1, Secondary-0` is a
+// stripe of mirrors over several spans, and a mirror, of however many drives, in one.
 func level(raw string, spans int) raid.LevelState {
 	l := raid.LevelState{Raw: raw}
 	m := levelPattern.FindStringSubmatch(raw)

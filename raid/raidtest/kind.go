@@ -3,7 +3,6 @@ package raidtest
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/project-loda/loda/hw"
 	"github.com/project-loda/loda/raid"
@@ -68,9 +67,12 @@ func human(bytes int64) string { return fmt.Sprintf("%dGB", bytes/1e9) }
 func (c *Controller) newWWN() string {
 	c.WWNs++
 	id := fmt.Sprintf("6%015x%016x", digits(c.Serial), c.WWNs)
+	if c.WWNPrefix != "" {
+		id = fmt.Sprintf("%.16s%08x%08x", c.WWNPrefix, digits(c.Serial)&0xffffffff, c.WWNs)
+	}
 	switch c.Kind {
 	case KindMD:
-		return "md-uuid-" + strings.Join([]string{id[:8], id[8:16], id[16:24], id[24:]}, ":")
+		return "uuid." + id
 	case KindNVMe:
 		return "eui." + id
 	}

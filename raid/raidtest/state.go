@@ -44,6 +44,8 @@ type Controller struct {
 	Renumber bool `json:"renumber,omitempty"`
 	// WWNs counts those that were given away. None is given twice.
 	WWNs int `json:"wwns,omitempty"`
+	// WWNPrefix is what they begin with, in hexadecimal; empty: what follows from the serial number.
+	WWNPrefix string `json:"wwn_prefix,omitempty"`
 	// Round is what the size of a volume is rounded down to on each of its drives; 0: 1 MiB.
 	Round int64 `json:"round,omitempty"`
 	// Reserve is what the firmware keeps of each drive for itself.

@@ -286,17 +286,27 @@ func (d *Driver) Exec(ctx context.Context, _ *raid.Inventory, s raid.Step, repor
 	}
 	ctx = context.WithoutCancel(ctx)
 	var said error
-	for _, argv := range argvs {
+	for i, argv := range argvs {
 		timed, cancel := context.WithTimeout(ctx, cmp.Or(d.Patience, writeTime))
 		out, err := d.run.Run(timed, argv...)
 		cancel()
-		if err != nil {
+		if err == nil {
+			said = fmt.Errorf("sasircu: %s: exit status %d: %s", strings.Join(argv, " "), out.ExitCode, words(out))
+		} else {
 			said = fmt.Errorf("sasircu: run %s: %w", strings.Join(argv, " "), err)
-			break
 		}
-		said = fmt.Errorf("sasircu: %s: exit status %d: %s", strings.Join(argv, " "), out.ExitCode, words(out))
-		if out.ExitCode != 0 {
-			break
+		if err == nil && out.ExitCode == 0 || i == len(argvs)-1 {
+			continue
+		}
+		// What is there decides whether the rest of the step is done.
+		now, err := d.display(ctx, l)
+		if err != nil {
+			return errors.Join(said, err)
+		}
+		part := s
+		part.Disks = s.Disks[:i+1] // only spares take several commands, one for each
+		if _, wrong := check(part, before, now); wrong != nil {
+			return errors.Join(said, wrong)
 		}
 	}
 	after, err := d.display(ctx, l)

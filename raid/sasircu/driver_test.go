@@ -84,7 +84,7 @@ func TestVolumeIsMadeBootedFromAndRemovedAlone(t *testing.T) {
 	assert.Equal(t, raid.Level1, v.Level.Is)
 	assert.Equal(t, "naa.600508e0000000007b7e7706fbc0a701", v.WWN)
 	assert.Equal(t, []raid.DiskID{"2:8", "2:9"}, v.Members)
-	assert.Nil(t, v.Boot, "nothing tells")
+	assert.False(t, *v.Boot, "nothing is said of it")
 	assert.Equal(t, raid.DiskOnline, inv.Disks[0].State.Is)
 
 	boot := step(raid.StepBoot, inv)

@@ -36,7 +36,6 @@ type display struct {
 	controller *record
 	volumes    []*record
 	drives     []*record
-	enclosures []*record
 	// completed: the tool says that it got to the end.
 	completed bool
 }
@@ -54,7 +53,6 @@ const maxRecords = 4096
 func parse(output []byte) *display {
 	d := &display{}
 	var r *record
-	section := ""
 	n := 0
 	add := func(list *[]*record) {
 		r = nil
@@ -71,7 +69,7 @@ func parse(output []byte) *display {
 			continue
 		case line == "Controller information", line == "IR Volume information", line == "Physical device information",
 			line == "Enclosure information":
-			section, r = line, nil
+			r = nil
 			continue
 		case strings.Contains(line, "Command DISPLAY Completed Successfully"):
 			d.completed = true
@@ -96,12 +94,9 @@ func parse(output []byte) *display {
 			continue
 		}
 		key, value = strings.TrimSpace(key), strings.TrimSpace(value)
-		switch {
-		case r == nil && key == "Controller type" && d.controller == nil:
+		if r == nil && key == "Controller type" && d.controller == nil {
 			r = &record{keys: map[string]string{}}
 			d.controller = r
-		case key == "Enclosure#" && section == "Enclosure information":
-			add(&d.enclosures)
 		}
 		if r == nil {
 			continue
@@ -165,7 +160,6 @@ func ParseAll(outputs ...[]byte) ([]*raid.Inventory, error) {
 			}
 			last.volumes = append(last.volumes, d.volumes...)
 			last.drives = append(last.drives, d.drives...)
-			last.enclosures = append(last.enclosures, d.enclosures...)
 		}
 	}
 	if len(all) == 1 && all[0].controller == nil && len(all[0].volumes)+len(all[0].drives) == 0 {
@@ -202,18 +196,20 @@ func (d *display) inventory() *raid.Inventory {
 		inv.Disks = append(inv.Disks, disk)
 	}
 	slices.SortStableFunc(inv.Disks, func(a, b raid.PhysicalDisk) int { return byPlace(string(a.ID), string(b.ID)) })
-	// Whether any volume is for the firmware to start from is told by versions that know of it.
-	told := slices.ContainsFunc(d.volumes, func(r *record) bool { return r.get("Boot") != "" }) ||
-		slices.ContainsFunc(d.enclosures, func(r *record) bool { return r.get("Primary Boot Slot") != "" })
 	for _, r := range d.volumes {
-		v := volume(r, told)
+		v := volume(r)
 		if v.ID == "" {
 			inv.Warnings = append(inv.Warnings, "a volume without an id is left out")
 			continue
 		}
 		for i := range inv.Disks {
-			if p := &inv.Disks[i]; slices.Contains(v.Members, p.ID) {
-				p.Volumes = append(p.Volumes, v.ID)
+			p := &inv.Disks[i]
+			if !slices.Contains(v.Members, p.ID) {
+				continue
+			}
+			p.Volumes = append(p.Volumes, v.ID)
+			if v.State.Is == raid.VolumeDegraded && p.State.Is == raid.DiskRebuilding {
+				v.State.Is = raid.VolumeRebuilding // told of the drive only
 			}
 		}
 		inv.Volumes = append(inv.Volumes, v)
@@ -360,7 +356,7 @@ func abbreviation(word string) string {
 	return strings.ToUpper(strings.TrimSpace(short))
 }
 
-func volume(r *record, bootTold bool) raid.VirtualDisk {
+func volume(r *record) raid.VirtualDisk {
 	v := raid.VirtualDisk{ID: raid.VolumeID(r.get("Volume ID")), Level: levelOf(r.get("RAID level")),
 		State: volumeState(r.get("Status of volume")), Members: []raid.DiskID{}}
 	if wwid := strings.ToLower(r.get("Volume wwid")); hexadecimal.MatchString(wwid) {
@@ -369,9 +365,10 @@ func volume(r *record, bootTold bool) raid.VirtualDisk {
 	if mib, err := strconv.ParseInt(r.get("Size (in MB)"), 10, 64); err == nil && mib > 0 && mib < 1<<40 {
 		v.Bytes, v.Rounded = mib<<20, true
 	}
-	if boot := strings.EqualFold(r.get("Boot"), "Primary"); bootTold {
-		v.Boot = &boot
-	}
+	// Only of the volume that it is anything is said. Taken for unknown, a choice that a crash has prevented would never
+	// be made.
+	boot := strings.EqualFold(r.get("Boot"), "Primary")
+	v.Boot = &boot
 	for _, at := range r.phys {
 		if at == nowhere {
 			v.Missing++

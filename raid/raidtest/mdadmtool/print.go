@@ -47,7 +47,11 @@ func node(v *raidtest.Volume) string {
 	return cmp.Or(v.Extra["device"], fmt.Sprintf("/dev/md%d", 127-v.Number))
 }
 
-func uuid(wwn string) string { return strings.TrimPrefix(wwn, "md-uuid-") }
+// uuid is the name of an array in the groups of mdadm.
+func uuid(wwn string) string {
+	id := strings.TrimPrefix(wwn, "uuid.")
+	return strings.Join([]string{id[:8], id[8:16], id[16:24], id[24:]}, ":")
+}
 
 func metadata(v *raidtest.Volume) string {
 	if m := v.Extra["metadata"]; m != "" || !v.Boot {

@@ -264,14 +264,14 @@ func TestEmulatorPrintsWhatTheToolPrinted(t *testing.T) {
 		volume  raidtest.Volume
 	}{
 		"ipa_detail_name.txt": {[2]string{"vde1", "vdf1"}, [2]string{"253:64", "253:80"}, 1048512, "4",
-			raidtest.Volume{Name: "this_name", Boot: true, WWN: "83143055:2781ddf5:2c8f44c7:9b45d92e", Extra: map[string]string{
+			raidtest.Volume{Name: "this_name", Boot: true, WWN: "uuid.831430552781ddf52c8f44c79b45d92e", Extra: map[string]string{
 				"created": "Fri Feb 15 12:37:44 2019", "updated": "Fri Feb 15 12:38:02 2019", "home": "abc.xyz.com"}}},
 		"ipa_detail_nvme.txt": {[2]string{"nvme0n1p1", "nvme1n1p1"}, [2]string{"259:2", "259:3"}, 439221248, "3",
-			raidtest.Volume{Name: "0", WWN: "abe222bc:98735860:ab324674:e4076313", Extra: map[string]string{
+			raidtest.Volume{Name: "0", WWN: "uuid.abe222bc98735860ab324674e4076313", Extra: map[string]string{
 				"created": "Wed Aug  7 13:47:27 2019", "updated": "Wed Aug  7 14:37:21 2019", "home": "rescue",
 				"bitmap": "internal", "events": "426"}}},
 		"ipa_poisoned.txt": {[2]string{"vda1", "vdb1"}, [2]string{"251:1", "251:17"}, 4673536, "3",
-			raidtest.Volume{Name: "/dev/md0", WWN: "e50fb152:aa80db1d:3c901b03:dd280e35", Extra: map[string]string{
+			raidtest.Volume{Name: "/dev/md0", WWN: "uuid.e50fb152aa80db1d3c901b03dd280e35", Extra: map[string]string{
 				"created": "Wed Aug 17 16:09:19 2022", "updated": "Wed Aug 17 16:10:03 2022", "home": "box",
 				"events": "21/dev/md/dev/md"}}},
 	} {

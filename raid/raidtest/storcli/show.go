@@ -361,8 +361,8 @@ func (c card) isHBA() bool { return c.Extra["Driver Name"] == "mpt3sas" }
 func (c card) showHBA() object {
 	pci := c.function()
 	o := object{{"Product Name", c.Model}, {"Serial Number", c.Serial},
-		{"SAS Address", " " + c.extra("SAS Address", "500304801c71e8d0")}, {"PCI Address", c.pci()},
-		{"System Time", c.extra("System Time", "12/18/2020 13:47:25")}, {"FW Package Build", "00.00.00.00"},
+		{"SAS Address", " " + c.extra("SAS Address", "500605b00a110001")}, {"PCI Address", c.pci()},
+		{"System Time", c.extra("System Time", "01/02/2026 03:04:05")}, {"FW Package Build", "00.00.00.00"},
 		{"FW Version", c.Firmware}, {"BIOS Version", c.extra("BIOS Version", "08.37.00.00_18.00.00.00")},
 		{"NVDATA Version", c.extra("NVDATA Version", "14.01.48.40")}, {"Driver Name", "mpt3sas"},
 		{"Driver Version", c.extra("Driver Version", "33.100.00.00")}, {"Bus Number", pci[1]}, {"Device Number", pci[2]},
@@ -385,9 +385,9 @@ func (c card) show() object {
 	}
 	pci := c.function()
 	o := object{{"Product Name", c.Model}, {"Serial Number", c.Serial},
-		{"SAS Address", " " + c.extra("SAS Address", "500304801cf91808")}, {"PCI Address", c.pci()},
-		{"System Time", c.extra("System Time", "11/15/2019 12:33:46")}, {"Mfg. Date", c.extra("Mfg. Date", "00/00/00")},
-		{"Controller Time", c.extra("Controller Time", "11/15/2019 12:33:44")},
+		{"SAS Address", " " + c.extra("SAS Address", "500605b00a110002")}, {"PCI Address", c.pci()},
+		{"System Time", c.extra("System Time", "01/02/2026 03:04:05")}, {"Mfg. Date", c.extra("Mfg. Date", "00/00/00")},
+		{"Controller Time", c.extra("Controller Time", "01/02/2026 03:04:05")},
 		{"FW Package Build", c.Firmware}, {"BIOS Version", c.extra("BIOS Version", "6.36.00.2_4.19.08.00_0x06180202")},
 		{"FW Version", c.extra("FW Version", "4.680.00-8290")}, {"Driver Name", "megaraid_sas"},
 		{"Driver Version", c.extra("Driver Version", "07.705.02.00-rh1")}, {"Current Personality", c.modeWord(c.Mode)}}
