@@ -10,7 +10,8 @@ GOVULNCHECK ?= golang.org/x/vuln/cmd/govulncheck@v1.9.0
 AS_ROOT     := $(shell [ "$$(id -u)" -eq 0 ] || echo sudo -E env "PATH=$$PATH")
 # Packages in which several goroutines share state.
 CONCURRENT  := ./dhcp ./pxe ./hw ./inventory/... ./loda ./loda/agentapi ./loda/apiserver ./loda/configrepo ./loda/gitprofiles \
-	./loda/gitsource ./loda/site ./loda/trust ./bootos/agent ./bootos/disk ./bootos/script ./raid ./raid/plugin
+	./loda/gitsource ./loda/depot ./loda/site ./loda/trust ./bootos/agent ./bootos/disk ./bootos/script ./bootos/storage \
+	./bootos/tool ./raid ./raid/command ./raid/host ./raid/plugin
 
 .PHONY: all setup build demo test unit check fmt vet staticcheck vuln race bench clean
 

@@ -93,7 +93,7 @@ disk: {bus: virtio}
 		`^RAID plan [0-9a-f]{12} is approved: it destroys nothing`,
 		`^RAID command: /run/loda/tools/.*/storcli64 /c0 add vd `,
 		`^RAID step 1 of \d+, create-volume os .*: done, `,
-		`^RAID controller .*; volumes os level 1 480 GB optimal, data level 0 480 GB optimal`,
+		`^RAID controller .*; volumes os level 1 480\.1 GB optimal, data level 0 480\.1 GB optimal`,
 		`^the RAID layout is there`,
 		`^disk chosen: vda, `,
 	} {
