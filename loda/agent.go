@@ -518,6 +518,9 @@ func (in *Installer) advance(inst *inventory.Installation, plan *Plan, done agen
 			plan.Installer.Armed = true
 			inst.Deadline = now.Add(in.deadlines.in(inventory.Netbooting))
 		}
+		if plan.RAID != nil && plan.RAID.Rebooting {
+			inst.Deadline = now.Add(in.deadlines.in(inventory.Netbooting))
+		}
 	}
 	return nil, nil
 }

@@ -353,6 +353,9 @@ func TestAModeThatNeedsARebootIsGoneOnWithAfterIt(t *testing.T) {
 	a, err = r.ask()
 	require.NoError(t, err)
 	require.Nil(t, a, "it is leaving")
+	inst, err := r.store.OpenInstallation(t.Context(), serial)
+	require.NoError(t, err)
+	require.Equal(t, r.now.Add(loda.DefaultDeadlines().Netbooting), inst.Deadline, "its power-on self test takes its time")
 
 	r.start()
 	a, err = r.work()
