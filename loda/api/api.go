@@ -54,7 +54,7 @@ type Installation struct {
 	Deadline     time.Time                     `json:"deadline,omitzero"`
 	Address      string                        `json:"address,omitempty" doc:"of the installed system, as it reported"`
 	Revision     string                        `json:"revision,omitempty" doc:"commit that this attempt is planned with"`
-	Quarantine   loda.Quarantine               `json:"quarantine,omitempty" enum:"identity,hardware,profile" doc:"what a quarantined machine is suspected of"`
+	Quarantine   loda.Quarantine               `json:"quarantine,omitempty" enum:"identity,hardware,profile,raid" doc:"what a quarantined machine is suspected of"`
 	Differences  []hw.Difference               `json:"differences,omitempty" doc:"to the model, of the last comparison; not in lists"`
 }
 
