@@ -47,24 +47,31 @@ const (
 func (d *Driver) Probe(ctx context.Context) ([]raid.Controller, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.probe(ctx)
+	c, err := d.probe(ctx)
+	if err != nil {
+		return nil, err
+	}
+	controllers := []raid.Controller{}
+	for _, a := range c.sorted() {
+		controllers = append(controllers, a.controller())
+	}
+	slices.SortFunc(controllers, func(a, b raid.Controller) int { return strings.Compare(string(a.ID), string(b.ID)) })
+	return controllers, nil
 }
 
-func (d *Driver) probe(ctx context.Context) ([]raid.Controller, error) {
-	var c collection
+// probe reads what the adapters are, and keeps what the tool calls them.
+func (d *Driver) probe(ctx context.Context) (*collection, error) {
+	c := &collection{}
 	for _, question := range []string{"-AdpGetPciInfo", "-AdpAllInfo"} {
-		if err := d.ask(ctx, &c, question, "-aALL"); err != nil {
+		if err := d.ask(ctx, c, question, "-aALL"); err != nil {
 			return nil, err
 		}
 	}
 	clear(d.known)
-	controllers := []raid.Controller{}
 	for _, a := range c.sorted() {
-		controllers = append(controllers, a.controller())
 		d.known[a.controller().ID] = known{number: a.number, jbodOff: a.facts["Enable JBOD"] == "No"}
 	}
-	slices.SortFunc(controllers, func(a, b raid.Controller) int { return strings.Compare(string(a.ID), string(b.ID)) })
-	return controllers, nil
+	return c, nil
 }
 
 // Inventory reads an adapter anew.
@@ -76,7 +83,8 @@ func (d *Driver) Inventory(ctx context.Context, id raid.ControllerID) (*raid.Inv
 
 func (d *Driver) inventory(ctx context.Context, id raid.ControllerID) (*raid.Inventory, error) {
 	// Numbers of adapters change when one is added or fails.
-	if _, err := d.probe(ctx); err != nil {
+	c, err := d.probe(ctx)
+	if err != nil {
 		return nil, err
 	}
 	this, ok := d.known[id]
@@ -84,17 +92,16 @@ func (d *Driver) inventory(ctx context.Context, id raid.ControllerID) (*raid.Inv
 		return nil, fmt.Errorf("%s finds no controller %s", filepath.Base(d.tool), id)
 	}
 	on := "-a" + strconv.Itoa(this.number)
-	var c collection
-	for _, question := range [][]string{{"-AdpGetPciInfo"}, {"-AdpAllInfo"}, {"-PDList"}, {"-LdPdInfo"},
-		{"-CfgForeign", "-Scan"}, {"-GetPreservedCacheList"}, {"-AdpBootDrive", "-Get"}, {"-AdpBbuCmd", "-GetBbuStatus"}} {
-		if err := d.ask(ctx, &c, append(question, on)...); err != nil {
+	for _, question := range [][]string{{"-PDList"}, {"-LdPdInfo"}, {"-CfgForeign", "-Scan"}, {"-GetPreservedCacheList"},
+		{"-AdpBootDrive", "-Get"}, {"-AdpBbuCmd", "-GetBbuStatus"}} {
+		if err := d.ask(ctx, c, append(question, on)...); err != nil {
 			return nil, err
 		}
 	}
 	a := c.at(this.number)
 	for _, disk := range a.disks {
 		if disk.State.Is == raid.DiskRebuilding {
-			if err := d.ask(ctx, &c, "-PDRbld", "-ShowProg", "-PhysDrv"+bracket(disk.ID), on); err != nil {
+			if err := d.ask(ctx, c, "-PDRbld", "-ShowProg", "-PhysDrv"+bracket(disk.ID), on); err != nil {
 				return nil, err
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +28,10 @@ type impatient struct {
 }
 
 func (r impatient) Run(ctx context.Context, argv ...string) (*raid.Output, error) {
+	if slices.Contains([]string{"-PDList", "-LdPdInfo", "-AdpAllInfo", "-AdpGetPciInfo", "-AdpBbuCmd",
+		"-GetPreservedCacheList"}, argv[1]) { // nothing hangs that only looks
+		return r.Runner.Run(ctx, argv...)
+	}
 	state, err := r.chassis.State()
 	if err != nil {
 		return nil, err
