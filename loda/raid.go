@@ -279,8 +279,13 @@ func bootVolume(l *raid.Layout, inventories []*raid.Inventory) *RAIDVolume {
 // rootDisk chooses the disk that the operating system goes to. Where a layout has a volume to boot from and the profile
 // has no rule of its own, it is that volume.
 func (r *RAIDRun) rootDisk(p *Profile, facts *hw.Facts) (*hw.Disk, error) {
-	if r == nil || r.Boot == nil || p.Disk != (hw.DiskRule{}) {
+	if r == nil || p.RAID == nil || p.RAID.BootVolume() == nil || p.Disk != (hw.DiskRule{}) {
 		return p.Disk.Choose(facts.Disks)
+	}
+	if r.Boot == nil {
+		// The only disk that there is might be somebody's.
+		return nil, fmt.Errorf("which volume is %s of the RAID layout cannot be told from what its tool says: give the profile a rule "+
+			"that chooses the disk", p.RAID.BootVolume().Name)
 	}
 	var found []*hw.Disk
 	for i := range facts.Disks {

@@ -406,6 +406,24 @@ func TestAStepThatFailsIsLookedAtAgainAFewTimes(t *testing.T) {
 	require.Equal(t, agentapi.ActionInstallImage, a.Kind)
 }
 
+func TestABootVolumeThatCannotBeToldIsNotTakenForTheOnlyDisk(t *testing.T) {
+	for why, volumes := range map[string][]raid.VirtualDisk{
+		"cannot be told from what its tool says": {{ID: "1"}, {ID: "2"}},
+		"0 disks of the machine are volume os":   {{ID: "1", Name: "os", WWN: "naa.1"}},
+		"(WWN -, /dev/sdb)":                      {{ID: "1", Name: "os", Path: "/dev/sdb"}},
+	} {
+		r := newRack(t, mirror())
+		r.start()
+		somebodys := facts(t, "SN-0001", disk("sda", "S1", "pci-0000:00:17.0-ata-1", 4<<40))
+		r.finish(r.session, r.next(r.session), agentapi.Result{OK: true, Data: somebodys})
+		said, err := json.Marshal(agentapi.ConfigureRAIDResult{Plan: &raid.Plan{}, Inventories: []*raid.Inventory{{Volumes: volumes}}})
+		require.NoError(t, err)
+		r.finish(r.session, r.next(r.session), agentapi.Result{OK: true, Data: said})
+		r.finish(r.session, r.next(r.session), agentapi.Result{OK: true, Data: somebodys})
+		require.Contains(t, r.requireState(inventory.Failed), why)
+	}
+}
+
 func TestAnAgentThatSaysNonsenseOfItsControllersFailsTheInstallation(t *testing.T) {
 	for _, said := range []string{`{}`, `[]`, `"x"`, `{"inventories": [null], "plan": null}`} {
 		r := newRack(t, mirror())

@@ -259,7 +259,10 @@ func controller(r *record) raid.Controller {
 	if s := r.get("Slot"); s != "" && s != "0" {
 		c.Slot = s
 	}
-	if c.Mode = raid.ModeHBA; strings.EqualFold(r.get("RAID Support"), "yes") {
+	switch support := r.get("RAID Support"); {
+	case strings.EqualFold(support, "no"):
+		c.Mode = raid.ModeHBA
+	case strings.EqualFold(support, "yes"):
 		// Drives without a volume are shown all the same.
 		c.Mode = raid.ModeMixed
 		c.Capabilities = raid.Capabilities{
