@@ -18,6 +18,7 @@ import (
 	"github.com/project-loda/loda/hw"
 	"github.com/project-loda/loda/raid"
 	"github.com/project-loda/loda/raid/raidtest"
+	"github.com/project-loda/loda/scripts/need"
 )
 
 // withMegaRAID are the facts of a machine.
@@ -217,7 +218,7 @@ func onTerminal(t *testing.T, cmd *exec.Cmd, prompt, typed string) (int, string)
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {
-		t.Skipf("no terminals here: %v", err)
+		need.Missing(t, fmt.Sprintf("needs a terminal of its own (/dev/ptmx): %v", err))
 	}
 	defer master.Close()
 	require.NoError(t, unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0))

@@ -185,7 +185,8 @@ func (m *machine) ConfigureRAID(ctx context.Context, in agentapi.ConfigureRAID, 
 		return nil, err
 	}
 	fetcher := &tool.Fetcher{Files: m.client, Dir: "/run/loda/tools", Say: report.Log}
-	config := host.Config{Devices: facts.Controllers, Executable: raidProgram, Assemble: true, Libraries: fetcher.Libraries, Logger: slog.New(&lines{report}),
+	config := host.Config{Devices: facts.Controllers, Executable: raidProgram, Assemble: true,
+		Libraries: fetcher.Libraries, Logger: slog.New(&lines{report}),
 		Tool: func(ctx context.Context, t raid.Tool) (string, error) {
 			if d, ok := in.Tools[t]; ok {
 				return fetcher.Get(ctx, d)

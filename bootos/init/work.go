@@ -125,8 +125,6 @@ func loadDrivers(ctx context.Context, loader *modules.Loader, console *early.Con
 		defer close(h.all)
 		if loader != nil {
 			loadWanted(ctx, loader, console)
-		}
-		if loader != nil {
 			loadSoftwareRAID(loader, console)
 		}
 		if err := early.MountEFIVars(); err != nil {

@@ -3,6 +3,7 @@ package raidtest
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -32,6 +33,23 @@ func Capture(t testing.TB, name string) []byte {
 		t.Fatal(err)
 	}
 	return text
+}
+
+// NoneLeftOut fails a test that compares less than all captures of some directories, such as ssacli. compared are their
+// names, with the directory.
+func NoneLeftOut(t testing.TB, compared []string, dirs ...string) {
+	t.Helper()
+	for _, dir := range dirs {
+		entries, err := os.ReadDir(filepath.Join(Captures(t), dir))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if name := filepath.Join(dir, e.Name()); !slices.Contains(compared, name) {
+				t.Errorf("%s is compared with nothing", name)
+			}
+		}
+	}
 }
 
 // checkout is the directory with go.mod, above the package that is tested.

@@ -2,11 +2,8 @@ package arcconftool_test
 
 import (
 	"bytes"
-	"context"
 	"path/filepath"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/project-loda/loda/hw"
 	"github.com/project-loda/loda/raid"
@@ -32,30 +29,10 @@ func machine(c *raidtest.Controller) *raidtest.State {
 
 func driver(pci ...string) func(*testing.T, *raidtest.Chassis) raid.Driver {
 	return func(_ *testing.T, c *raidtest.Chassis) raid.Driver {
-		return arcconf.New(impatient{arcconftool.Runner(c), c}, "arcconf", pci...)
+		return arcconf.New(raidtest.Impatient(arcconftool.Runner(c), c, func(argv []string) bool {
+			return argv[len(argv)-1] == "noprompt"
+		}), "arcconf", pci...)
 	}
-}
-
-// impatient ends a command that is going to hang, as a driver's Patience would; all others have the time that they need,
-// however busy the machine is that tests run on.
-type impatient struct {
-	raid.Runner
-	chassis *raidtest.Chassis
-}
-
-func (r impatient) Run(ctx context.Context, argv ...string) (*raid.Output, error) {
-	state, err := r.chassis.State()
-	if err != nil {
-		return nil, err
-	}
-	for _, f := range state.Faults {
-		if strings.HasPrefix(string(f.Kind), "hang") && f.Command == state.Commands+1 && argv[len(argv)-1] == "noprompt" {
-			short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
-			defer cancel()
-			ctx = short
-		}
-	}
-	return r.Runner.Run(ctx, argv...)
 }
 
 func TestTheDriverOfSmartRAIDsStandsTheSuite(t *testing.T) {

@@ -2,13 +2,11 @@ package megaclitool_test
 
 import (
 	"bytes"
-	"context"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -20,34 +18,11 @@ import (
 	"github.com/project-loda/loda/raid/raidtest/megaclitool"
 )
 
-// impatient ends a command that is going to hang, as the driver would after a quarter of an hour; all others have the
-// time that they need, however busy the machine is that tests run on.
-type impatient struct {
-	raid.Runner
-	chassis *raidtest.Chassis
-}
-
-func (r impatient) Run(ctx context.Context, argv ...string) (*raid.Output, error) {
-	if slices.Contains([]string{"-PDList", "-LdPdInfo", "-AdpAllInfo", "-AdpGetPciInfo", "-AdpBbuCmd",
-		"-GetPreservedCacheList"}, argv[1]) { // nothing hangs that only looks
-		return r.Runner.Run(ctx, argv...)
-	}
-	state, err := r.chassis.State()
-	if err != nil {
-		return nil, err
-	}
-	for _, f := range state.Faults {
-		if strings.HasPrefix(string(f.Kind), "hang") && f.Command == state.Commands+1 {
-			short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
-			defer cancel()
-			ctx = short
-		}
-	}
-	return r.Runner.Run(ctx, argv...)
-}
-
 func driver(_ *testing.T, c *raidtest.Chassis) raid.Driver {
-	return megacli.New(impatient{megaclitool.Runner(c), c}, "MegaCli64")
+	return megacli.New(raidtest.Impatient(megaclitool.Runner(c), c, func(argv []string) bool {
+		return !slices.Contains([]string{"-PDList", "-LdPdInfo", "-AdpAllInfo", "-AdpGetPciInfo", "-AdpBbuCmd",
+			"-GetPreservedCacheList"}, argv[1]) // nothing hangs that only looks
+	}), "MegaCli64")
 }
 
 func TestTheDriverStandsTheSuite(t *testing.T) {

@@ -2,12 +2,10 @@ package sasircutool_test
 
 import (
 	"bytes"
-	"context"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -55,35 +53,13 @@ func then() *raid.Layout {
 	return l
 }
 
-// impatient ends a command that is going to hang, as the driver would after ten minutes; all others have the time that
-// they need, however busy the machine is that tests run on.
-type impatient struct {
-	raid.Runner
-	chassis *raidtest.Chassis
-}
-
-func (r impatient) Run(ctx context.Context, argv ...string) (*raid.Output, error) {
-	state, err := r.chassis.State()
-	if err != nil {
-		return nil, err
-	}
-	for _, f := range state.Faults {
-		if strings.HasPrefix(string(f.Kind), "hang") && f.Command == state.Commands+1 {
-			short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
-			defer cancel()
-			ctx = short
-		}
-	}
-	return r.Runner.Run(ctx, argv...)
-}
-
 func TestTheDriverStandsTheSuite(t *testing.T) {
 	for model, tool := range map[string]raidtest.Tool{"SAS3008": sasircutool.SAS3, "SAS2308_1": sasircutool.SAS2} {
 		suite := raidtest.Suite{
 			Make:   func() *raidtest.State { return machine(model) },
 			Layout: layout(), Then: then(),
 			New: func(_ *testing.T, c *raidtest.Chassis) raid.Driver {
-				return sasircu.New(impatient{tool.Runner(c), c}, "sasircu")
+				return sasircu.New(raidtest.Impatient(tool.Runner(c), c, nil), "sasircu")
 			}}
 		for _, c := range suite.Cases() {
 			t.Run(model+" "+c.Name, func(t *testing.T) {

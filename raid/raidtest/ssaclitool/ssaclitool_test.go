@@ -2,11 +2,8 @@ package ssaclitool_test
 
 import (
 	"bytes"
-	"context"
 	"path/filepath"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/project-loda/loda/hw"
 	"github.com/project-loda/loda/raid"
@@ -41,32 +38,12 @@ func layout() *raid.Layout {
 	}}}
 }
 
-// impatient ends a command that is going to hang, as a driver's Patience would; all others have the time that they need,
-// however busy the machine is that tests run on.
-type impatient struct {
-	raid.Runner
-	chassis *raidtest.Chassis
-}
-
-func (r impatient) Run(ctx context.Context, argv ...string) (*raid.Output, error) {
-	state, err := r.chassis.State()
-	if err != nil {
-		return nil, err
-	}
-	for _, f := range state.Faults {
-		if strings.HasPrefix(string(f.Kind), "hang") && f.Command == state.Commands+1 && argv[len(argv)-1] != "detail" {
-			short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
-			defer cancel()
-			ctx = short
-		}
-	}
-	return r.Runner.Run(ctx, argv...)
-}
-
 func TestTheDriverOfSmartArraysStandsTheSuite(t *testing.T) {
 	t.Parallel()
 	driver := func(_ *testing.T, c *raidtest.Chassis) raid.Driver {
-		return ssacli.New(impatient{ssaclitool.Runner(c), c}, "ssacli")
+		return ssacli.New(raidtest.Impatient(ssaclitool.Runner(c), c, func(argv []string) bool {
+			return argv[len(argv)-1] != "detail"
+		}), "ssacli")
 	}
 	raidtest.Run(t, raidtest.Suite{Make: machine, Layout: layout(), New: driver})
 }
