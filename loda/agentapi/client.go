@@ -225,17 +225,8 @@ func (c *Client) File(ctx context.Context, digest string, w io.Writer) error {
 	defer cancel(nil)
 	alive := time.AfterFunc(fileSilence, func() { cancel(fmt.Errorf("nothing came for %s", fileSilence)) })
 	defer alive.Stop()
-	c.mu.Lock()
-	server, secret := c.current, c.secret
-	c.mu.Unlock()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.bases[server]+strings.Replace(PathFile, "{sha256}", url.PathEscape(digest), 1), nil)
+	resp, server, err := c.send(ctx, http.MethodGet, strings.Replace(PathFile, "{sha256}", url.PathEscape(digest), 1), nil)
 	if err != nil {
-		return err
-	}
-	req.Header.Set("Authorization", "Bearer "+secret)
-	resp, err := c.http.Do(req)
-	if err != nil {
-		c.turn(server)
 		return cmp.Or(context.Cause(ctx), err)
 	}
 	defer resp.Body.Close()
@@ -287,22 +278,8 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any, tim
 		}
 		body = bytes.NewReader(data)
 	}
-	c.mu.Lock()
-	server, secret := c.current, c.secret
-	c.mu.Unlock()
-	req, err := http.NewRequestWithContext(ctx, method, c.bases[server]+path, body)
+	resp, server, err := c.send(ctx, method, path, body)
 	if err != nil {
-		return err
-	}
-	if in != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	if secret != "" && path != PathSession {
-		req.Header.Set("Authorization", "Bearer "+secret)
-	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		c.turn(server)
 		return err
 	}
 	defer resp.Body.Close()
@@ -332,6 +309,27 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any, tim
 		return fmt.Errorf("%s %s: %w", method, path, err)
 	}
 	return nil
+}
+
+// send makes a request of the current server, with the session's secret if there is one. body is JSON or nil.
+func (c *Client) send(ctx context.Context, method, path string, body io.Reader) (resp *http.Response, server int, err error) {
+	c.mu.Lock()
+	server, secret := c.current, c.secret
+	c.mu.Unlock()
+	req, err := http.NewRequestWithContext(ctx, method, c.bases[server]+path, body)
+	if err != nil {
+		return nil, server, err
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if secret != "" && path != PathSession {
+		req.Header.Set("Authorization", "Bearer "+secret)
+	}
+	if resp, err = c.http.Do(req); err != nil {
+		c.turn(server)
+	}
+	return resp, server, err
 }
 
 // turn goes on to the next server, unless another call did already.
