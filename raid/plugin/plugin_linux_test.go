@@ -116,9 +116,9 @@ func (rogue) Inventory(ctx context.Context, id raid.ControllerID) (*raid.Invento
 	switch what {
 	case "hang": // and is deaf
 		touch(file)
-		tool("sleep 1000").Wait()
+		tool("exec sleep 1000").Wait()
 	case "tool":
-		cmd := tool("sleep 1000")
+		cmd := tool("exec sleep 1000")
 		touch(file)
 		<-ctx.Done()
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
