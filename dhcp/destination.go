@@ -1,6 +1,7 @@
 package dhcp
 
 import (
+	"bytes"
 	"net"
 	"net/netip"
 
@@ -14,6 +15,17 @@ type Destination struct {
 	// MAC is the Ethernet address, if the reply must not be left to the kernel's routing and ARP: the client has no
 	// address yet to be resolved. It is ff:ff:ff:ff:ff:ff for a broadcast, and nil if the kernel routes.
 	MAC net.HardwareAddr
+}
+
+// String is `10.7.0.5:68`, with `at 52:54:00:12:34:56` if Ethernet must not be left to the kernel.
+func (d Destination) String() string {
+	switch {
+	case d.MAC == nil:
+		return d.Addr.String()
+	case bytes.Equal(d.MAC, ethernetAll):
+		return "everybody"
+	}
+	return d.Addr.String() + " at " + d.MAC.String()
 }
 
 var (

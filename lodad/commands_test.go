@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 
+	"github.com/project-loda/loda/dhcp"
 	"github.com/project-loda/loda/inventory"
 	"github.com/project-loda/loda/inventory/sqlite"
 	"github.com/project-loda/loda/loda"
@@ -131,7 +133,7 @@ func TestExitStatusTellsFailureFromMisuse(t *testing.T) {
 		{1, "machine list"}, {1, "machine import nowhere.csv"}, {1, "config init " + o.file}, // nothing runs, nothing is there
 		{2, "sevre"}, {2, "machine lst"}, {2, "config chekc"}, {2, "--bogus"}, {2, "machine list --bogus"}, {2, "machine show"},
 		{2, "machine show A B"}, {2, "machine install"}, {2, "config init a b"}, {2, "status --every soon"}, {2, "-o xml machine list"},
-		{2, "status --watch -o json"}, {2, "timeline A --last 1001"}, {2, "timeline"}, {2, "--server https://x machine list"},
+		{2, "status --watch -o json"}, {2, "timeline A --last 1001"}, {2, "timeline"}, {2, "dhcp trace"}, {2, "dhcp trace 52:54"}, {2, "dhcp trace 52:54:00:00:00:0a --last 0"}, {1, "dhcp leases --mac x"}, {2, "--server https://x machine list"},
 		{2, "image build-debian a b"},
 	} {
 		status, out, err := o.lodad(strings.Fields(c.args)...)
@@ -231,9 +233,46 @@ func TestOperatorSeesWhatMachinesDo(t *testing.T) {
 	require.Contains(t, err, "this token is unknown")
 }
 
+func TestOperatorSeesWhyAMachineGotNoAddress(t *testing.T) {
+	o := newOffice(t).open()
+	const mac, stranger = "52:54:00:00:00:0a", "52:54:00:00:00:0b"
+	o.must("machine", "import", o.csv("serial,profile,mac,address\nSN-0001,debian,"+mac+" 52:54:00:00:00:0c,10.7.0.7\n"))
+	hw, err := net.ParseMAC(mac)
+	require.NoError(t, err)
+	now := time.Now()
+	require.NoError(t, o.store.SaveLease(t.Context(), dhcp.Lease{MAC: hw, Addr: netip.MustParseAddr("10.7.0.7"), Subnet: "rack-7",
+		Hostname: "web-1", GrantedAt: now, ExpiresAt: now.Add(time.Hour)}))
+	require.NoError(t, o.store.SaveLease(t.Context(), dhcp.Lease{MAC: dhcp.DeclinedMAC(netip.MustParseAddr("10.7.0.8")), Declined: true,
+		Addr: netip.MustParseAddr("10.7.0.8"), Subnet: "rack-7", Hostname: "declined by " + mac, GrantedAt: now, ExpiresAt: now.Add(time.Hour)}))
+
+	_, out, _ := o.lodad("dhcp", "trace", mac)
+	require.Contains(t, out, mac+": machine SN-0001 (imported), address 10.7.0.7 reserved\nlease of 10.7.0.7 in subnet rack-7, active, until")
+	require.Contains(t, out, "No DHCP packet from it has reached this site.")
+	exchange := func(mac string, tr dhcp.Trace) {
+		data, err := json.Marshal(tr)
+		require.NoError(t, err)
+		require.NoError(t, o.store.AppendEvents(t.Context(), inventory.Event{MAC: inventory.MAC(mac), Kind: inventory.KindDHCP, Message: "said", Data: data}))
+	}
+	exchange(mac, dhcp.Trace{Stage: dhcp.StagePXE, Interface: "eth1", Asked: "DISCOVER", XID: "01020304", Reason: "it is \x1b[2Jfull"})
+	exchange("52:54:00:00:00:0c", dhcp.Trace{Stage: dhcp.StageOS, Interface: "eth2", Asked: "REQUEST", XID: "01020305"})
+	out = o.must("dhcp", "trace", mac)
+	require.Contains(t, out, "PXE ROM on eth1\n  asked       DISCOVER, xid 01020304\n  answered    nothing\n  why not     it is  [2Jfull\n")
+	require.NotContains(t, out, "eth2", "another NIC of the machine has a trace of its own")
+	require.Equal(t, 1, strings.Count(o.must("dhcp", "trace", mac, "-o", "json"), "\n"))
+
+	status, out, _ := o.lodad("dhcp", "trace", stranger)
+	require.Equal(t, 1, status, "nothing was seen")
+	require.Contains(t, out, stranger+": nobody has imported a machine with it")
+	require.Contains(t, out, "ip helper-address")
+
+	require.Regexp(t, `10.7.0.7 +`+mac+` +rack-7 +active .*web-1\n10.7.0.8 +- +rack-7 +declined .*declined by`, o.must("dhcp", "leases"))
+	require.NotContains(t, o.must("dhcp", "leases", "--mac", mac), "declined")
+	require.NotContains(t, o.must("dhcp", "leases", "--subnet", "rack-8"), "rack-7")
+}
+
 func TestListsAreJSONForMachines(t *testing.T) {
 	o := newOffice(t).open()
-	lists := []string{"machine list", "status", "image list", "token list"}
+	lists := []string{"machine list", "status", "image list", "token list", "dhcp leases"}
 	for _, args := range lists {
 		var list []any
 		require.NoError(t, json.Unmarshal([]byte(o.must(append(strings.Fields(args), "-o", "json")...)), &list), args)

@@ -106,7 +106,7 @@ func (r *testRack) explain() {
 	r.t.Logf("lodad.log:\n%s", lastLines(filepath.Join(r.data, "lodad.log"), 40))
 	for _, m := range r.rack.Machines() {
 		r.t.Logf("console of %s:\n%s", m.Name(), lastLines(m.ConsolePath(), 40))
-		if page, err := r.operator().Timeline(context.Background(), m.Spec().Serial, 0, 60, true); err == nil {
+		if page, err := r.operator().Timeline(context.Background(), m.Spec().Serial, api.TimelineQuery{Limit: 60, Latest: true}); err == nil {
 			for _, e := range page.Items {
 				r.t.Logf("%s %s %-8s %s", m.Name(), e.Time.Format("15:04:05.000"), e.Kind, e.Message)
 			}
@@ -174,7 +174,7 @@ func (r *testRack) timeline(machine string) []inventory.Event {
 	r.t.Helper()
 	var all []inventory.Event
 	for after := int64(0); ; {
-		page, err := r.operator().Timeline(r.ctx, machine, after, 1000, false)
+		page, err := r.operator().Timeline(r.ctx, machine, api.TimelineQuery{After: after, Limit: 1000})
 		require.NoError(r.t, err)
 		if len(page.Items) == 0 {
 			return all

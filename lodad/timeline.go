@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"time"
@@ -9,10 +10,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/project-loda/loda/inventory"
+	"github.com/project-loda/loda/loda/api"
 )
 
 func timelineCommand(g *globals) *cobra.Command {
 	var follow bool
+	var only []string
 	var last int
 	cmd := &cobra.Command{
 		Use:   "timeline SERIAL|MAC",
@@ -31,37 +34,52 @@ machine owns) has no record of its own: ask for its MAC.`,
 			if err != nil {
 				return err
 			}
-			w := cmd.OutOrStdout()
-			page, err := c.Timeline(cmd.Context(), args[0], 0, cmp.Or(last, maxLast), last > 0)
-			for {
-				if err != nil {
-					return err
-				}
-				for _, e := range page.Items {
-					if err := g.writeEvent(w, e); err != nil {
-						return err
-					}
-				}
-				if len(page.Items) == 0 || last > 0 && !follow {
-					if !follow {
-						return nil
-					}
-					select {
-					case <-cmd.Context().Done():
-						return nil
-					case <-time.After(time.Second):
-					}
-				}
-				page, err = c.Timeline(cmd.Context(), args[0], page.Next, maxLast, false)
-				if cmd.Context().Err() != nil {
-					return nil
-				}
+			kinds := make([]inventory.Kind, len(only))
+			for i, kind := range only {
+				kinds[i] = inventory.Kind(kind)
 			}
+			w := cmd.OutOrStdout()
+			return eachEvent(cmd.Context(), c, args[0], kinds, last, follow, func(e inventory.Event) error {
+				return g.writeEvent(w, e)
+			})
 		},
 	}
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "wait for more")
 	cmd.Flags().IntVarP(&last, "last", "n", 0, "only the last N events")
+	cmd.Flags().StringSliceVar(&only, "kind", nil, "only events of these kinds: dhcp, transfer, boot, state, action, log, alarm, audit")
 	return cmd
+}
+
+// eachEvent calls each with the events of a machine: all of them, or the last few, and with follow those to come until
+// ctx ends.
+func eachEvent(ctx context.Context, c *api.Client, machine string, kinds []inventory.Kind, last int, follow bool,
+	each func(inventory.Event) error) error {
+	q := api.TimelineQuery{Limit: cmp.Or(last, maxLast), Latest: last > 0, Kinds: kinds}
+	for {
+		page, err := c.Timeline(ctx, machine, q)
+		if err != nil {
+			if follow && ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		for _, e := range page.Items {
+			if err := each(e); err != nil {
+				return err
+			}
+		}
+		if len(page.Items) == 0 || last > 0 && !follow {
+			if !follow {
+				return nil
+			}
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(time.Second):
+			}
+		}
+		q = api.TimelineQuery{After: page.Next, Limit: maxLast, Kinds: kinds}
+	}
 }
 
 // maxLast is how many events the API gives at a time.
@@ -72,6 +90,6 @@ func (g *globals) writeEvent(w io.Writer, e inventory.Event) error {
 	if g.output == "json" {
 		return writeJSONLine(w, e)
 	}
-	_, err := fmt.Fprintf(w, "%s  %-8s %s\n", e.Time.Local().Format("2006-01-02 15:04:05.000"), e.Kind, plain(e.Message))
+	_, err := fmt.Fprintf(w, "%s  %-8s %s\n", stamp(e.Time), e.Kind, plain(e.Message))
 	return err
 }

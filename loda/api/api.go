@@ -76,6 +76,32 @@ type EventPage struct {
 	Next  int64             `json:"next,omitempty" doc:"pass it as after for the next page, or to poll for what is new"`
 }
 
+// Lease is a DHCP lease, or an address that is put aside.
+type Lease struct {
+	Address   string        `json:"address"`
+	MAC       inventory.MAC `json:"mac,omitempty" doc:"who holds it; empty for an address that is put aside"`
+	Subnet    string        `json:"subnet"`
+	Hostname  string        `json:"hostname,omitempty" doc:"what the machine called itself, or who put the address aside"`
+	GrantedAt time.Time     `json:"granted_at"`
+	ExpiresAt time.Time     `json:"expires_at"`
+	State     LeaseState    `json:"state" enum:"active,expired,declined"`
+}
+
+// LeaseState says what a lease is worth.
+type LeaseState string
+
+const (
+	LeaseActive   LeaseState = "active"
+	LeaseExpired  LeaseState = "expired"  // ended or released; the address stays with its machine while others are free
+	LeaseDeclined LeaseState = "declined" // somebody else was seen to use the address
+)
+
+// LeasePage is one page of leases, ordered by address.
+type LeasePage struct {
+	Items []Lease `json:"items"`
+	Next  string  `json:"next,omitempty" doc:"pass it as after for the next page; empty: this is the last one"`
+}
+
 // InstallRequest opens an installation.
 type InstallRequest struct {
 	Profile string `json:"profile,omitempty" doc:"instead of the machine's own"`

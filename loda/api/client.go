@@ -203,17 +203,55 @@ func (c *Client) Installations(ctx context.Context, serial, after string, limit 
 	return page, c.do(ctx, "GET", "/api/v1/installations", v, nil, "", &page)
 }
 
-// Timeline returns one page of what happened to a machine, by serial number or MAC. With latest, after is ignored and
-// the last events come.
-func (c *Client) Timeline(ctx context.Context, machine string, after int64, limit int, latest bool) (page EventPage, err error) {
-	v := url.Values{"latest": {strconv.FormatBool(latest)}}
-	if after > 0 {
-		v.Set("after", strconv.FormatInt(after, 10))
+// TimelineQuery selects events of a machine. The zero value selects the first hundred.
+type TimelineQuery struct {
+	// After is [EventPage.Next] of the page before.
+	After int64
+	// Limit bounds the page, at most 1000; 0 means 100.
+	Limit int
+	// Latest asks for the last events instead of those after After, still oldest first.
+	Latest bool
+	// Kinds selects events of these kinds; empty: all.
+	Kinds []inventory.Kind
+}
+
+// Timeline returns one page of what happened to a machine, by serial number or MAC.
+func (c *Client) Timeline(ctx context.Context, machine string, q TimelineQuery) (page EventPage, err error) {
+	v := url.Values{"latest": {strconv.FormatBool(q.Latest)}}
+	if q.After > 0 {
+		v.Set("after", strconv.FormatInt(q.After, 10))
 	}
-	if limit > 0 {
-		v.Set("limit", strconv.Itoa(limit))
+	if q.Limit > 0 {
+		v.Set("limit", strconv.Itoa(q.Limit))
+	}
+	for _, kind := range q.Kinds {
+		v.Add("kind", string(kind))
 	}
 	return page, c.do(ctx, "GET", "/api/v1/timeline/"+url.PathEscape(machine), v, nil, "", &page)
+}
+
+// LeaseQuery selects leases. The zero value selects the first hundred.
+type LeaseQuery struct {
+	// Subnet is the name of a subnet, MAC a hardware address; empty: all.
+	Subnet, MAC string
+	// After is [LeasePage.Next] of the page before.
+	After string
+	// Limit bounds the page, at most 1000; 0 means 100.
+	Limit int
+}
+
+// Leases returns one page of the site's DHCP leases, by address.
+func (c *Client) Leases(ctx context.Context, q LeaseQuery) (page LeasePage, err error) {
+	v := url.Values{}
+	for key, value := range map[string]string{"subnet": q.Subnet, "mac": q.MAC, "after": q.After} {
+		if value != "" {
+			v.Set(key, value)
+		}
+	}
+	if q.Limit > 0 {
+		v.Set("limit", strconv.Itoa(q.Limit))
+	}
+	return page, c.do(ctx, "GET", "/api/v1/leases", v, nil, "", &page)
 }
 
 // Images lists the images of the site.

@@ -112,18 +112,18 @@ func TestTimelineIsFoundBySerialNumberAndByMAC(t *testing.T) {
 	const twelveDigits = "220123456789" // a MAC as well, by its form
 	_, err := c.Import(t.Context(), strings.NewReader("serial,profile\n"+twelveDigits+",debian\n"), false, true)
 	require.NoError(t, err)
-	page, err := c.Timeline(t.Context(), twelveDigits, 0, 100, false)
+	page, err := c.Timeline(t.Context(), twelveDigits, api.TimelineQuery{Limit: 100})
 	require.NoError(t, err)
 	require.Len(t, page.Items, 2)
 
 	require.NoError(t, d.store.AppendEvents(t.Context(), inventory.Event{MAC: "52:54:00:00:00:09", Kind: inventory.KindAlarm, Message: "refused"}))
 	for _, mac := range []string{"52:54:00:00:00:09", "52-54-00-00-00-09", "525400000009"} {
-		page, err = c.Timeline(t.Context(), mac, 0, 100, false)
+		page, err = c.Timeline(t.Context(), mac, api.TimelineQuery{Limit: 100})
 		require.NoError(t, err)
 		require.Len(t, page.Items, 1, mac)
 	}
 	for _, nobody := range []string{"SN-9999", "no serial!"} {
-		_, err = c.Timeline(t.Context(), nobody, 0, 100, false)
+		_, err = c.Timeline(t.Context(), nobody, api.TimelineQuery{Limit: 100})
 		require.Error(t, err, nobody)
 	}
 }

@@ -338,8 +338,10 @@ func (s *server) timeline(ctx context.Context, in *struct {
 	After   int64  `query:"after" doc:"next of the previous page"`
 	Limit   int    `query:"limit" minimum:"1" maximum:"1000" default:"100"`
 	Latest  bool   `query:"latest" doc:"the last events instead of those after"`
+
+	Kinds []inventory.Kind `query:"kind,explode" maxItems:"16" doc:"only events of these kinds"`
 }) (*body[api.EventPage], error) {
-	events, err := s.eventsOf(ctx, in.Machine, inventory.EventFilter{After: in.After, Limit: in.Limit, Latest: in.Latest})
+	events, err := s.eventsOf(ctx, in.Machine, inventory.EventFilter{After: in.After, Limit: in.Limit, Latest: in.Latest, Kinds: in.Kinds})
 	if err != nil {
 		return nil, s.fail(err)
 	}

@@ -219,7 +219,7 @@ func TestClientImportsInstallsAndReads(t *testing.T) {
 		return nil
 	}))
 	require.Equal(t, []string{"SN-0001", "SN-0002", "SN-0003"}, serials, "all pages")
-	events, err := c.Timeline(t.Context(), "SN-0001", 0, 100, false)
+	events, err := c.Timeline(t.Context(), "SN-0001", api.TimelineQuery{Limit: 100})
 	require.NoError(t, err)
 	require.NotEmpty(t, events.Items)
 	require.Contains(t, events.Items[0].Message, "token test-operator")

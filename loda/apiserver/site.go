@@ -3,10 +3,13 @@ package apiserver
 import (
 	"context"
 	"fmt"
+	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/project-loda/loda/dhcp"
 	"github.com/project-loda/loda/inventory"
 	"github.com/project-loda/loda/loda/api"
 	"github.com/project-loda/loda/loda/gitsource"
@@ -25,6 +28,7 @@ func (s *server) siteOperations(a huma.API) {
 		"The git repository of profiles: the commit in use, the one that was refused and why"), s.repository)
 	huma.Register(a, operation("POST", "/api/v1/repository/sync", "sync-repository", api.Operator,
 		"Fetch the git repository of profiles now"), s.syncRepository)
+	huma.Register(a, operation("GET", "/api/v1/leases", "list-leases", api.Viewer, "DHCP leases, by address"), s.leases)
 	huma.Register(a, operation("GET", "/api/v1/tokens", "list-tokens", api.Admin, "API tokens, without their secrets"), s.listTokens)
 	huma.Register(a, operation("POST", "/api/v1/tokens", "create-token", api.Admin, "Make an API token; its secret is told once"), s.createToken)
 	huma.Register(a, operation("DELETE", "/api/v1/tokens/{id}", "delete-token", api.Admin, "Revoke an API token"), s.deleteToken)
@@ -105,6 +109,61 @@ func repositoryOf(s gitsource.Status) api.Repository {
 
 func commitOf(c gitsource.Commit) api.Commit {
 	return api.Commit{Hash: c.Hash, Author: c.Author, Time: c.Time, Message: c.Message}
+}
+
+func (s *server) leases(ctx context.Context, in *struct {
+	Subnet string `query:"subnet" maxLength:"64" doc:"name of a subnet"`
+	MAC    string `query:"mac" maxLength:"64" doc:"hardware address"`
+	After  string `query:"after" maxLength:"64" doc:"next of the previous page"`
+	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"100"`
+}) (*body[api.LeasePage], error) {
+	var mac inventory.MAC
+	var after netip.Addr
+	var err error
+	if in.MAC != "" {
+		if mac, err = inventory.ParseMAC(in.MAC); err != nil {
+			return nil, huma.Error422UnprocessableEntity(err.Error())
+		}
+	}
+	if in.After != "" {
+		if after, err = netip.ParseAddr(in.After); err != nil {
+			return nil, huma.Error422UnprocessableEntity("after: " + err.Error())
+		}
+	}
+	all, err := s.store.Leases(ctx)
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	all = slices.DeleteFunc(all, func(l dhcp.Lease) bool {
+		return in.Subnet != "" && l.Subnet != in.Subnet || mac != "" && l.MAC.String() != string(mac) || !after.Less(l.Addr)
+	})
+	slices.SortFunc(all, func(x, y dhcp.Lease) int { return x.Addr.Compare(y.Addr) })
+	page := api.LeasePage{Items: []api.Lease{}}
+	now := time.Now()
+	for i, l := range all {
+		if i == in.Limit {
+			page.Next = page.Items[i-1].Address
+			break
+		}
+		page.Items = append(page.Items, leaseOf(l, now))
+	}
+	return &body[api.LeasePage]{page}, nil
+}
+
+func leaseOf(l dhcp.Lease, now time.Time) api.Lease {
+	out := api.Lease{Address: l.Addr.String(), Subnet: l.Subnet, Hostname: l.Hostname, GrantedAt: l.GrantedAt,
+		ExpiresAt: l.ExpiresAt, State: api.LeaseExpired}
+	if !l.Declined {
+		out.MAC, _ = inventory.MACOf(l.MAC)
+	}
+	switch {
+	case !l.ExpiresAt.After(now):
+	case l.Declined:
+		out.State = api.LeaseDeclined
+	default:
+		out.State = api.LeaseActive
+	}
+	return out
 }
 
 func (s *server) listTokens(ctx context.Context, _ *struct{}) (*body[[]api.Token], error) {

@@ -184,11 +184,18 @@ func TestImportedMachineGetsItsAddressAndName(t *testing.T) {
 	require.Equal(t, "web-1", told["hostname"])
 	w.says(of(0), "DISCOVER → OFFER 10.7.0.42")
 	w.says(of(0), "REQUEST → ACK 10.7.0.42")
+	events, err := w.store.Events(t.Context(), of(0))
+	require.NoError(t, err)
+	var tr dhcp.Trace
+	require.NoError(t, json.Unmarshal(events[0].Data, &tr))
+	require.Equal(t, "DISCOVER", tr.Asked)
+	require.Equal(t, "reserved for this machine", tr.Reason)
+	require.Contains(t, tr.VendorClass, "udhcp")
 
 	_, err = w.udhcpc(1, "-t", "2")
 	require.Error(t, err, "a machine that nobody imported gets no answer")
 	w.says(of(1), "DISCOVER → no answer", "unknown machine")
-	events, err := w.store.Events(t.Context(), of(1))
+	events, err = w.store.Events(t.Context(), of(1))
 	require.NoError(t, err)
 	for _, e := range events {
 		require.Contains(t, e.Message, "no answer")

@@ -179,14 +179,7 @@ func (s *Site) observeExchange(x dhcp.Exchange) {
 	if x.Err != nil {
 		message += ": " + x.Err.Error()
 	}
-	data := map[string]any{"stage": x.Stage, "asked": x.Asked.String(), "interface": x.Interface, "us": x.Duration.Microseconds()}
-	if x.Answered != dhcpv4.MessageTypeNone {
-		data["answered"] = x.Answered.String()
-	}
-	if x.Addr.IsValid() {
-		data["address"] = x.Addr.String()
-	}
-	s.timeline.add(inventory.Event{Time: x.Time, MAC: mac, Kind: inventory.KindDHCP, Message: message, Data: document(data)})
+	s.timeline.add(inventory.Event{Time: x.Time, MAC: mac, Kind: inventory.KindDHCP, Message: message, Data: document(x.Trace())})
 }
 
 // observeTransfer is told of every finished transfer by TFTP or HTTP.
