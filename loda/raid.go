@@ -1,6 +1,7 @@
 package loda
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -90,13 +91,19 @@ func (r *RAIDRun) refuses(p *raid.Plan, allow []raid.Permission) (steps []string
 	return steps, slices.Compact(missing)
 }
 
-// raidCost is all that is lost by a step.
+// raidCost is all that is lost by a step. One that is too long to be shown ends with a fingerprint of the whole: two that
+// differ never read the same.
 func raidCost(s *raid.Step) string {
 	text := fmt.Sprintf("%s on controller %s", s.Summary(), s.Controller)
 	if len(s.Destroys) > 0 {
 		text += " destroys " + strings.Join(s.Destroys, ", ")
 	}
-	return cleaned(text, 1000)
+	const limit = 1000
+	whole := cleaned(text, len(text))
+	if len(whole) <= limit {
+		return whole
+	}
+	return fmt.Sprintf("%s… (cut; fingerprint of all %d bytes %.16x)", cleaned(whole, limit), len(whole), sha256.Sum256([]byte(text)))
 }
 
 // proceedRAID adds the next round.
