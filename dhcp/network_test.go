@@ -150,6 +150,12 @@ func (s *space) run(name string, args ...string) string {
 	return must(s.t, "ip", append([]string{"netns", "exec", s.name, name}, args...)...)
 }
 
+// try is run that may fail.
+func (s *space) try(name string, args ...string) (output string, err error) {
+	out, err := exec.Command("ip", append([]string{"netns", "exec", s.name, name}, args...)...).CombinedOutput()
+	return string(out), err
+}
+
 // start runs a program in the namespace until the test ends.
 func (s *space) start(env []string, name string, args ...string) (cmd *exec.Cmd, output *feed) {
 	s.t.Helper()
