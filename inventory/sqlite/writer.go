@@ -221,6 +221,10 @@ func (w *writer) transact(group []*write) (results []error, err error) {
 	if t.index != nil {
 		t.index.undo = nil
 	}
+	if t.machines {
+		t.machines = false
+		w.s.machines.Add(1)
+	}
 	return results, nil
 }
 
@@ -256,13 +260,16 @@ func (w *writer) look() error {
 	}
 	if version != w.tx.version {
 		w.tx.version, w.tx.index = version, nil
+		w.s.machines.Add(1)
 	}
+	w.s.looked.Store(time.Now().UnixNano())
 	return nil
 }
 
 // rollback ends a transaction that must not be stored. SQLite has often rolled back by itself after an error of the
 // disk and then reports that there is no transaction; a new connection is a clean slate in any case.
 func (w *writer) rollback() {
+	w.tx.machines = false
 	if w.tx.index != nil {
 		w.tx.index.revert(0)
 	}
@@ -298,6 +305,8 @@ type tx struct {
 	index *leaseIndex
 	// version is SQLite's data_version: it changes when another connection has written.
 	version int64
+	// machines says that the transaction changed who is known.
+	machines bool
 }
 
 // changes counts what the transaction has changed in the index.
