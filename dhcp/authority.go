@@ -42,12 +42,14 @@ type AuthorityConfig struct {
 // what to boot. It is safe for concurrent use.
 //
 // It keeps a copy of all leases in memory and reads them from the store with the first request, and again when another
-// server that shares the store turns out to have changed them. The store's SaveLease has the last word on who holds an
-// address, and no DHCPACK leaves before it returned. If the store cannot be read or written, requests fail and clients
+// server that shares the store turns out to have changed them. The store has the last word on who holds an address, and
+// no DHCPACK leaves before the lease is durable there. Leases that wait at the same time are stored together, if the store
+// is a [LeaseBatchStore]. If the store cannot be read or written, requests fail and clients
 // ask again.
 type Authority struct {
 	cfg   AuthorityConfig
 	pools []*pool // longest prefix first
+	saves *commits
 
 	loading  sync.Mutex
 	loaded   bool
@@ -73,7 +75,7 @@ func NewAuthority(cfg AuthorityConfig) (*Authority, error) {
 		cfg.Reservations = StaticReservations(nil)
 	}
 	cfg.Subnets = slices.Clone(cfg.Subnets)
-	a := &Authority{cfg: cfg}
+	a := &Authority{cfg: cfg, saves: &commits{store: cfg.Leases}}
 	names, prefixes := map[string]bool{}, map[netip.Prefix]string{}
 	for i := range cfg.Subnets {
 		s := &cfg.Subnets[i]
@@ -520,7 +522,7 @@ func (t *talk) grant(ctx context.Context, a netip.Addr, why string) (*dhcpv4.DHC
 		Hostname:  printable(t.packet.Options.Get(dhcpv4.OptionHostName)),
 		GrantedAt: t.now, ExpiresAt: t.now.Add(t.leaseTime()),
 	}
-	err = t.cfg.Leases.SaveLease(ctx, lease)
+	err = t.saves.save(ctx, lease)
 	if errors.Is(err, ErrAddressTaken) {
 		t.pool.dropOffer(t.mac)
 		if err := t.load(ctx, t.now, refreshAge); err != nil {
@@ -529,7 +531,7 @@ func (t *talk) grant(ctx context.Context, a netip.Addr, why string) (*dhcpv4.DHC
 		return t.nak(fmt.Sprintf("%s was leased to another machine by another server", a))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("dhcp: save the lease of %s to %s in subnet %s: %w", a, t.mac, t.subnet.Name, err)
+		return nil, &UnstoredError{Lease: lease, Err: err}
 	}
 	t.pool.put(t.mac, lease)
 	return ack, nil

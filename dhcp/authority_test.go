@@ -302,10 +302,10 @@ func TestLostLeaseDatabaseGivesTheSameAddressesToTheSameMachines(t *testing.T) {
 // The hash is part of what users rely on: a change moves machines at an upgrade that lost its leases.
 func TestFirstCandidateOfAMachineNeverChanges(t *testing.T) {
 	s := rack7()
-	require.Equal(t, "10.7.0.64", s.candidate(hwaddr(alice), 0).String())
+	require.Equal(t, "10.7.0.64", s.at(s.start(hwaddr(alice)), 0, s.Pool.Size()).String())
 	seen := make(map[netip.Addr]bool)
 	for i := range s.Pool.Size() {
-		seen[s.candidate(hwaddr(alice), i)] = true
+		seen[s.at(s.start(hwaddr(alice)), i, s.Pool.Size())] = true
 	}
 	require.Len(t, seen, 250, "the search comes by each address once")
 }

@@ -3,6 +3,7 @@ package dhcp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"time"
@@ -42,6 +43,18 @@ func DeclinedMAC(addr netip.Addr) net.HardwareAddr {
 // the same address.
 var ErrAddressTaken = errors.New("address is leased to another hardware address")
 
+// An UnstoredError says that the lease store could not make a lease durable, so that no DHCPACK was sent for it.
+type UnstoredError struct {
+	Lease Lease
+	Err   error
+}
+
+func (e *UnstoredError) Error() string {
+	return fmt.Sprintf("dhcp: save the lease of %s to %s in subnet %s: %v", e.Lease.Addr, e.Lease.MAC, e.Lease.Subnet, e.Err)
+}
+
+func (e *UnstoredError) Unwrap() error { return e.Err }
+
 // LeaseStore keeps leases. It must be safe for concurrent use.
 type LeaseStore interface {
 	// Leases returns all leases, expired ones included, in no particular order.
@@ -54,4 +67,14 @@ type LeaseStore interface {
 
 	// DeleteLease forgets the lease of mac in subnet. A lease that does not exist is no error.
 	DeleteLease(ctx context.Context, subnet string, mac net.HardwareAddr) error
+}
+
+// A LeaseBatchStore is a [LeaseStore] that stores many leases at the price of one. It is optional; a [Authority] that
+// finds the method uses it to make all leases durable together that wait for it at a time (group commit).
+type LeaseBatchStore interface {
+	LeaseStore
+
+	// SaveLeases is SaveLease for each of the leases, in their order, and returns one error for each: one that is
+	// refused keeps no other from being stored. It returns only after all that are reported as stored are durable.
+	SaveLeases(ctx context.Context, leases []Lease) []error
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -18,6 +19,9 @@ import (
 	"golang.org/x/net/ipv4"
 	"golang.org/x/sys/unix"
 )
+
+// receiveBuffer is what the kernel keeps for us in bytes, some 3,000 packets with its own overhead.
+const receiveBuffer = 4 << 20
 
 // link is the sockets of one interface and port: a UDP socket bound to the device, and a packet socket for what the
 // kernel cannot send, because the client's address does not exist yet.
@@ -32,13 +36,17 @@ type link struct {
 	stopped bool
 
 	// Used by the receiving goroutine only.
-	buf     []byte
+	batch   []ipv4.Message
 	addrs   []netip.Prefix
 	addrsAt time.Time
 }
 
 func openLink(name string, port uint16) (*link, error) {
-	l := &link{name: name, port: port, buf: make([]byte, 1<<16)}
+	l := &link{name: name, port: port, batch: make([]ipv4.Message, batchSize)}
+	for i := range l.batch {
+		l.batch[i].Buffers = [][]byte{make([]byte, maxPacket)}
+		l.batch[i].OOB = ipv4.NewControlMessage(ipv4.FlagDst | ipv4.FlagInterface)
+	}
 	if err := l.open(); err != nil {
 		return nil, err
 	}
@@ -57,8 +65,10 @@ func (l *link) open() error {
 				os.NewSyscallError("SO_REUSEADDR", unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)),
 				os.NewSyscallError("SO_BINDTODEVICE", unix.BindToDevice(int(fd), l.name)),
 			)
-			// For a boot storm; the kernel cuts it down to net.core.rmem_max.
-			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 4<<20)
+			// For a boot storm. Without CAP_NET_ADMIN the kernel cuts it down to net.core.rmem_max.
+			if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) != nil {
+				_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
+			}
 		})
 		return errors.Join(err, inner)
 	}}
@@ -118,31 +128,36 @@ func (l *link) close() {
 	l.raw.Close()
 }
 
-// receive waits for a packet. The bytes are valid until the next call. It returns net.ErrClosed after stop.
-func (l *link) receive() (*Request, []byte, error) {
+// batchSize is how many packets one system call takes from the kernel at most. In a storm that is what keeps the socket's
+// buffer from overflowing, where the kernel would drop what comes, DHCPREQUESTs as well.
+const batchSize = 64
+
+// maxPacket bounds a packet. DHCP clients are not to send more than 576 bytes, and no relay adds as much as this.
+const maxPacket = 4096
+
+// receive waits for packets and calls got for each. It returns net.ErrClosed after stop.
+func (l *link) receive(got func(*Request, []byte)) error {
 	var (
-		n    int
-		cm   *ipv4.ControlMessage
-		peer net.Addr
-		ifi  *net.Interface
+		n   int
+		ifi *net.Interface
 	)
 	for {
 		udp, current, err := l.begin()
 		if err != nil {
-			return nil, nil, err
+			return err
 		}
 		ifi = current
-		if n, cm, peer, err = udp.ReadFrom(l.buf); err == nil {
+		if n, err = udp.ReadBatch(l.batch, 0); err == nil {
 			break
 		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			return nil, nil, err
+			return err
 		}
 		// A socket that is bound to an interface that was deleted, and perhaps made anew under the same name (a bridge,
 		// a bond, a tap), waits for ever without an error.
 		if now, err := net.InterfaceByName(l.name); err == nil && now.Index != ifi.Index {
 			if err := l.open(); err != nil {
-				return nil, nil, err
+				return err
 			}
 		}
 	}
@@ -153,21 +168,33 @@ func (l *link) receive() (*Request, []byte, error) {
 			l.addrs, l.addrsAt = addrs, now
 		}
 	}
+	for i := range l.batch[:n] {
+		m := &l.batch[i]
+		if m.Flags&unix.MSG_TRUNC == 0 {
+			got(l.request(ifi, m, now), slices.Clone(m.Buffers[0][:m.N]))
+		}
+	}
+	return nil
+}
+
+// request says how a packet came.
+func (l *link) request(ifi *net.Interface, m *ipv4.Message, now time.Time) *Request {
 	req := &Request{
 		Interface: l.name, InterfaceIndex: ifi.Index, Port: l.port, Time: now, Addrs: l.addrs, Broadcast: true,
 	}
-	if from, ok := peer.(*net.UDPAddr); ok {
+	if from, ok := m.Addr.(*net.UDPAddr); ok {
 		req.Peer = netip.AddrPortFrom(from.AddrPort().Addr().Unmap(), uint16(from.Port))
 	}
 	if len(l.addrs) > 0 {
 		req.Local = l.addrs[0].Addr()
 	}
-	if cm != nil {
+	var cm ipv4.ControlMessage
+	if cm.Parse(m.OOB[:m.NN]) == nil {
 		if dst := fromIP(cm.Dst); dst.IsValid() && !broadcastOf(l.addrs, dst) {
 			req.Local, req.Broadcast = dst, false
 		}
 	}
-	return req, l.buf[:n], nil
+	return req
 }
 
 // begin returns what to read from, for a while.

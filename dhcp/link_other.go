@@ -19,5 +19,5 @@ func openLink(string, uint16) (*link, error)               { return nil, errNotL
 func (l *link) reopen() error                              { return errNotLinux }
 func (l *link) stop()                                      {}
 func (l *link) close()                                     {}
-func (l *link) receive() (*Request, []byte, error)         { return nil, nil, errNotLinux }
+func (l *link) receive(func(*Request, []byte)) error       { return errNotLinux }
 func (l *link) send([]byte, netip.Addr, Destination) error { return errNotLinux }

@@ -74,6 +74,15 @@ func (m *MemoryLeases) SaveLease(ctx context.Context, l Lease) error {
 	return nil
 }
 
+// SaveLeases makes the store a [LeaseBatchStore].
+func (m *MemoryLeases) SaveLeases(ctx context.Context, leases []Lease) []error {
+	errs := make([]error, len(leases))
+	for i, l := range leases {
+		errs[i] = m.SaveLease(ctx, l)
+	}
+	return errs
+}
+
 // DeleteLease forgets a lease.
 func (m *MemoryLeases) DeleteLease(ctx context.Context, subnet string, mac net.HardwareAddr) error {
 	if err := ctx.Err(); err != nil {

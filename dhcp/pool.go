@@ -37,6 +37,9 @@ type pool struct {
 	offers  map[hwaddr]offer
 	offered map[netip.Addr]hwaddr
 	seq     uint64 // counts changes of leases
+
+	counted   *ExhaustedError
+	countedAt time.Time
 }
 
 // held is a lease, and when in the sequence of changes it was put here.
@@ -140,8 +143,9 @@ func (p *pool) take(
 	defer p.mu.Unlock()
 	var expired, stale netip.Addr
 	var expiredAt, staleAt time.Time
-	for i := range p.subnet.Pool.Size() {
-		a := p.subnet.candidate(mac, i)
+	start, size := p.subnet.start(mac), p.subnet.Pool.Size()
+	for i := range size {
+		a := p.subnet.at(start, i, size)
 		if skip[a] || !p.usable(a, self) {
 			continue
 		}
@@ -229,9 +233,13 @@ func (p *pool) replace(stored map[hwaddr]Lease, since uint64) {
 	}
 }
 
+// exhausted counts what the addresses are used for. In a storm it is asked for each packet: it counts once a second.
 func (p *pool) exhausted(now time.Time) *ExhaustedError {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if age := now.Sub(p.countedAt); p.counted != nil && age >= 0 && age < time.Second {
+		return p.counted
+	}
 	e := &ExhaustedError{Subnet: p.subnet.Name, Pool: p.subnet.Pool}
 	for _, l := range p.leases {
 		switch {
@@ -247,6 +255,7 @@ func (p *pool) exhausted(now time.Time) *ExhaustedError {
 			e.Offered++
 		}
 	}
+	p.counted, p.countedAt = e, now
 	return e
 }
 

@@ -145,10 +145,26 @@ func fit(reply, request *dhcpv4.DHCPv4) {
 	if reply.BootFileName != "" {
 		drop = append([]dhcpv4.OptionCode{dhcpv4.OptionBootfileName}, drop...)
 	}
+	length := replyLength(reply)
 	for _, code := range drop {
-		if len(reply.ToBytes())+headers <= room {
+		if length+headers <= room {
 			return
 		}
-		reply.DeleteOption(code)
+		if v, ok := reply.Options[code.Code()]; ok {
+			length -= optionLength(v)
+			delete(reply.Options, code.Code())
+		}
 	}
 }
+
+// replyLength is that of reply.ToBytes(), without the work; padding to the least length of a packet aside.
+func replyLength(reply *dhcpv4.DHCPv4) int {
+	n := 240 + 1 // RFC 2131 section 2, and the end
+	for _, v := range reply.Options {
+		n += optionLength(v)
+	}
+	return n
+}
+
+// optionLength is that of an option with its code and length; a long one is split (RFC 3396).
+func optionLength(v []byte) int { return len(v) + 2*max(1, (len(v)+254)/255) }

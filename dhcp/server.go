@@ -17,8 +17,8 @@ import (
 
 // Defaults of [Server].
 const (
-	DefaultWorkers = 8
-	DefaultQueue   = 1024
+	DefaultWorkers = 128
+	DefaultQueue   = 2048
 	DefaultTimeout = 4 * time.Second
 )
 
@@ -34,10 +34,12 @@ type Server struct {
 	Interfaces []string
 	// Ports are the UDP ports to listen on; empty means [ServerPort]. Add [PXEPort] for firmware that insists on it.
 	Ports []uint16
-	// Workers is how many requests are worked on at a time; 0 means [DefaultWorkers].
+	// Workers is how many requests are worked on at a time; 0 means [DefaultWorkers]. Most of them wait: for the lease
+	// store, whose disk serves many at once, or for a slow [Booter]. What one machine sends is worked on in its order.
 	Workers int
-	// Queue is how many requests wait for a worker at most; 0 means [DefaultQueue]. When it is full the oldest
-	// DHCPDISCOVER is dropped: its client will ask again, whereas a lost DHCPREQUEST costs a machine its boot.
+	// Queue is how many requests wait for a worker at most; 0 means [DefaultQueue]. Others go before DHCPDISCOVERs. When
+	// it is full the oldest DHCPDISCOVER is dropped: its client will ask again, whereas a lost DHCPREQUEST costs a
+	// machine its boot.
 	Queue int
 	// Timeout is how long a request may wait and be worked on in total; 0 means [DefaultTimeout]. An answer that comes
 	// later than a client's patience only makes work.
@@ -56,6 +58,8 @@ type Server struct {
 
 	saying sync.Mutex
 	said   map[string]time.Time
+	toldAt int64 // a second, and how many dropped requests were told of in it
+	told   int
 }
 
 // mayRepeat reports whether a message that a storm would repeat for each packet may be logged again.
@@ -66,7 +70,8 @@ func (s *Server) mayRepeat(what string, now time.Time) bool {
 	if last, ok := s.said[what]; ok && now.Sub(last) < pause {
 		return false
 	}
-	if s.said == nil {
+	const most = 1000
+	if s.said == nil || len(s.said) >= most {
 		s.said = make(map[string]time.Time)
 	}
 	s.said[what] = now
@@ -215,6 +220,7 @@ func (s *Server) Serve(ctx context.Context) error {
 
 	q := newQueue(positive(s.Queue, DefaultQueue))
 	observations := make(chan Exchange, 4*positive(s.Queue, DefaultQueue))
+	q.lost = func(j job) { s.dropped(j, observations) }
 	var readers, workers, observer sync.WaitGroup
 
 	observer.Go(func() {
@@ -230,6 +236,7 @@ func (s *Server) Serve(ctx context.Context) error {
 					return
 				}
 				s.work(job, observations)
+				q.done(job.mac)
 			}
 		})
 	}
@@ -264,54 +271,103 @@ func positive(n, otherwise int) int {
 func (s *Server) read(ctx context.Context, l *link, q *queue, observations chan<- Exchange) {
 	const pause = time.Second
 	for ctx.Err() == nil {
-		req, data, err := l.receive()
-		if err != nil {
-			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
-				return
-			}
-			s.log().Warn("dhcp: cannot receive, will reopen", "interface", l.name, "port", l.port, "err", err)
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(pause):
-			}
-			if err := l.reopen(); err != nil && ctx.Err() == nil {
-				s.log().Warn("dhcp: cannot reopen", "interface", l.name, "port", l.port, "err", err)
-			}
+		err := l.receive(func(req *Request, data []byte) { s.admit(req, data, l, q, observations) })
+		if err == nil {
 			continue
 		}
-		s.count(received)
-		packet, err := dhcpv4.FromBytes(data)
-		if err != nil {
-			s.count(malformed)
-			s.log().Debug("dhcp: not a DHCP packet", "interface", l.name, "peer", req.Peer, "err", err)
-			continue
+		if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+			return
 		}
-		req.Packet = packet
-		dropped, full := q.push(job{req: req, link: l})
-		if !full {
-			continue
+		s.log().Warn("dhcp: cannot receive, will reopen", "interface", l.name, "port", l.port, "err", err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
 		}
-		if dropped.req.Packet.MessageType() == dhcpv4.MessageTypeDiscover {
-			s.count(droppedDiscovers)
-		} else {
-			s.count(droppedOthers)
-		}
-		e := newExchange(dropped.req)
-		e.Reason = "dropped, as too many others were waiting; the server is overloaded"
-		s.observe(e, observations)
-		if s.mayRepeat("queue", req.Time) {
-			s.log().Warn("dhcp: more requests than can be answered, dropping some", "queued", positive(s.Queue, DefaultQueue),
-				"dropped_discovers", s.stats[droppedDiscovers].Load(), "dropped_others", s.stats[droppedOthers].Load())
+		if err := l.reopen(); err != nil && ctx.Err() == nil {
+			s.log().Warn("dhcp: cannot reopen", "interface", l.name, "port", l.port, "err", err)
 		}
 	}
 }
 
+// admit puts a packet into the queue. It keeps data.
+func (s *Server) admit(req *Request, data []byte, l *link, q *queue, observations chan<- Exchange) {
+	s.count(received)
+	j := job{req: req, data: data, link: l}
+	var ok bool
+	if j.kind, j.mac, ok = peek(data); !ok && !s.parse(&j) {
+		return
+	}
+	dropped, full := q.push(j)
+	if !full {
+		return
+	}
+	s.dropped(dropped, observations)
+	if s.mayRepeat("queue", req.Time) {
+		s.log().Warn("dhcp: more requests than can be answered, dropping some", "queued", positive(s.Queue, DefaultQueue),
+			"dropped_discovers", s.stats[droppedDiscovers].Load(), "dropped_others", s.stats[droppedOthers].Load())
+	}
+}
+
+// parse makes a packet of the bytes.
+func (s *Server) parse(j *job) bool {
+	if j.req.Packet != nil {
+		return true
+	}
+	packet, err := dhcpv4.FromBytes(j.data)
+	if err != nil {
+		s.count(malformed)
+		s.log().Debug("dhcp: not a DHCP packet", "interface", j.req.Interface, "peer", j.req.Peer, "err", err)
+		return false
+	}
+	j.req.Packet, j.data = packet, nil
+	return true
+}
+
+// maxDropsTold bounds how many dropped requests Observe is told of in a second: in a storm there are many times as many
+// as can be answered, and to tell of them must not cost what answering them would.
+const maxDropsTold = 500
+
+// dropped accounts for a request that had to go.
+func (s *Server) dropped(j job, observations chan<- Exchange) {
+	if j.kind == dhcpv4.MessageTypeDiscover {
+		s.count(droppedDiscovers)
+	} else {
+		s.count(droppedOthers)
+	}
+	if s.Observe == nil {
+		return
+	}
+	second := j.req.Time.Unix()
+	s.saying.Lock()
+	if s.toldAt != second {
+		s.toldAt, s.told = second, 0
+	}
+	s.told++
+	quiet := s.told > maxDropsTold
+	s.saying.Unlock()
+	if quiet {
+		s.count(droppedObservations)
+		return
+	}
+	if !s.parse(&j) {
+		return
+	}
+	e := newExchange(j.req)
+	e.Reason = "dropped, as too many others were waiting; the server is overloaded"
+	s.observe(e, observations)
+}
+
 // work answers one request.
 func (s *Server) work(j job, observations chan<- Exchange) {
+	if !s.parse(&j) {
+		return
+	}
 	req := j.req
 	e := newExchange(req)
-	log := s.log().With("interface", e.Interface, "mac", e.MAC.String(), "asked", e.Asked.String())
+	log := func() *slog.Logger {
+		return s.log().With("interface", e.Interface, "mac", e.MAC.String(), "asked", e.Asked.String())
+	}
 	defer func() { s.observe(e, observations) }()
 
 	timeout := s.Timeout
@@ -335,7 +391,9 @@ func (s *Server) work(j job, observations chan<- Exchange) {
 		if errors.As(err, &on) {
 			s.count(ignored)
 			e.Reason = string(on)
-			log.Debug("dhcp: ignored", "reason", e.Reason)
+			if s.log().Enabled(ctx, slog.LevelDebug) {
+				log().Debug("dhcp: ignored", "reason", e.Reason)
+			}
 			return
 		}
 		s.count(failed)
@@ -343,11 +401,20 @@ func (s *Server) work(j job, observations chan<- Exchange) {
 		var full *ExhaustedError
 		if errors.As(err, &full) {
 			if s.mayRepeat("exhausted "+full.Subnet, req.Time) {
-				log.Error("dhcp: ALARM: address pool exhausted", "subnet", full.Subnet, "err", err)
+				log().Error("dhcp: ALARM: address pool exhausted", "subnet", full.Subnet, "err", err)
 			}
 			return
 		}
-		log.Error("dhcp: cannot answer", "err", err)
+		var unstored *UnstoredError
+		if errors.As(err, &unstored) {
+			if s.mayRepeat("unstored", req.Time) {
+				log().Error("dhcp: ALARM: leases cannot be stored, machines get no addresses until they can", "err", err)
+			}
+			return
+		}
+		if s.mayRepeat("failed "+causeOf(err), req.Time) {
+			log().Error("dhcp: cannot answer, and perhaps not others, either", "err", err)
+		}
 		return
 	}
 	if reply == nil {
@@ -360,7 +427,7 @@ func (s *Server) work(j job, observations chan<- Exchange) {
 		s.count(failed)
 		e.Err = fmt.Errorf("dhcp: send %s to %s: %w", reply.MessageType(), e.To.Addr, err)
 		e.Reason = e.Err.Error()
-		log.Error("dhcp: cannot send", "answer", reply.MessageType().String(), "to", e.To.Addr, "err", err)
+		log().Error("dhcp: cannot send", "answer", reply.MessageType().String(), "to", e.To.Addr, "err", err)
 		return
 	}
 	s.count(answered)
@@ -370,6 +437,17 @@ func (s *Server) work(j job, observations chan<- Exchange) {
 	}
 	if e.BootFile = reply.BootFileNameOption(); e.BootFile == "" {
 		e.BootFile = reply.BootFileName
+	}
+}
+
+// causeOf is the text of the innermost error, which is the same for all machines that are hit by it.
+func causeOf(err error) string {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err.Error()
+		}
+		err = inner
 	}
 }
 
@@ -415,69 +493,4 @@ func firstValid(as ...netip.Addr) netip.Addr {
 		}
 	}
 	return netip.Addr{}
-}
-
-// job is a request and where its answer leaves.
-type job struct {
-	req  *Request
-	link *link
-}
-
-// queue is a bounded queue that drops the oldest DHCPDISCOVER first.
-type queue struct {
-	mu     sync.Mutex
-	wait   sync.Cond
-	jobs   []job
-	max    int
-	closed bool
-}
-
-func newQueue(max int) *queue {
-	q := &queue{max: max}
-	q.wait.L = &q.mu
-	return q
-}
-
-// push appends j. If the queue was full, full is true and dropped is what it cost: the oldest DHCPDISCOVER, which may
-// be j itself, else the oldest of all.
-func (q *queue) push(j job) (dropped job, full bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.jobs = append(q.jobs, j)
-	if full = len(q.jobs) > q.max; full {
-		victim := 0
-		for i := range q.jobs {
-			if q.jobs[i].req.Packet.MessageType() == dhcpv4.MessageTypeDiscover {
-				victim = i
-				break
-			}
-		}
-		dropped = q.jobs[victim]
-		q.jobs = append(q.jobs[:victim], q.jobs[victim+1:]...)
-	}
-	q.wait.Signal()
-	return dropped, full
-}
-
-// pop waits for a job. After close it returns what is left, and then false.
-func (q *queue) pop() (job, bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for len(q.jobs) == 0 {
-		if q.closed {
-			return job{}, false
-		}
-		q.wait.Wait()
-	}
-	j := q.jobs[0]
-	q.jobs[0] = job{}
-	q.jobs = q.jobs[1:]
-	return j, true
-}
-
-func (q *queue) close() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.closed = true
-	q.wait.Broadcast()
 }

@@ -16,7 +16,7 @@ import (
 func queued(t *testing.T, kind dhcpv4.MessageType, id byte) job {
 	p, err := dhcpv4.New(dhcpv4.WithMessageType(kind), dhcpv4.WithTransactionID(dhcpv4.TransactionID{id}))
 	require.NoError(t, err)
-	return job{req: &Request{Packet: p}}
+	return job{req: &Request{Packet: p}, kind: kind, mac: hwaddr{2, 0, 0, 0, 0, id}}
 }
 
 func TestFullQueueDropsTheOldestDiscoverFirst(t *testing.T) {

@@ -178,16 +178,20 @@ func (s *Subnet) broadcast() netip.Addr {
 
 func (s *Subnet) mask() net.IPMask { return net.CIDRMask(s.Prefix.Bits(), 32) }
 
-// candidate returns the i-th address to try for a machine; i runs from 0 to Pool.Size()-1. The first is a hash of the
-// hardware address, which depends neither on a lease database nor, unless two machines collide, on who asked before. Changing this function
-// moves every machine that has no lease.
-func (s *Subnet) candidate(mac hwaddr, i int) netip.Addr {
+// start says where the search for a machine's address begins: at a hash of its hardware address, which depends neither
+// on a lease database nor, unless two machines collide, on who asked before. Changing this function moves every machine
+// that has no lease.
+func (s *Subnet) start(mac hwaddr) uint64 {
 	h := fnv.New64a()
 	h.Write(mac[:])
 	start := h.Sum64()
-	start ^= start >> 32 // FNV leaves the low bits of neighbouring addresses close to each other
-	size := uint64(s.Pool.Size())
-	return addr(number(s.Pool.First) + uint32((start%size+uint64(i))%size))
+	return start ^ start>>32 // FNV leaves the low bits of neighbouring addresses close to each other
+}
+
+// at returns the i-th address to try after start; i runs from 0 to size-1, size is that of the pool.
+func (s *Subnet) at(start uint64, i, size int) netip.Addr {
+	n := uint64(size)
+	return addr(number(s.Pool.First) + uint32((start%n+uint64(i))%n))
 }
 
 // hwaddr is an Ethernet address as a map key.

@@ -174,3 +174,13 @@ type MachineStore interface {
 	// DeleteMachine forgets a machine; its events and installations stay. [ErrNotFound] if there is none.
 	DeleteMachine(ctx context.Context, serial Serial) error
 }
+
+// A MachineVersioner is a [MachineStore] that can say, at hardly any cost, whether it still knows the same machines: what
+// was read of them may be kept in memory meanwhile. It is optional.
+type MachineVersioner interface {
+	// MachinesVersion returns another number than before when the serial number, source, name, address or a MAC of any
+	// machine may have changed. A change that was made through this store shows in it before the call that made it
+	// returns, one that another process made to the same data within a quarter of a second. ok is false if the store
+	// cannot say.
+	MachinesVersion(ctx context.Context) (version uint64, ok bool)
+}

@@ -104,6 +104,7 @@ func (s *Store) CreateMachines(ctx context.Context, ms []inventory.Machine) erro
 		if err != nil {
 			return err
 		}
+		t.machines = true
 		for i := range ready {
 			if err := t.putMachine(&ready[i]); err != nil {
 				return err
@@ -170,6 +171,8 @@ func (s *Store) UpdateMachine(ctx context.Context, serial inventory.Serial,
 		if err := inventory.CheckUpdate(ctx, index{t}, &before, &stored, time.Now()); err != nil {
 			return err
 		}
+		t.machines = t.machines || stored.Source != before.Source || stored.Name != before.Name ||
+			stored.Address != before.Address || !slices.Equal(stored.MACs, before.MACs)
 		return t.putMachine(&stored)
 	})
 	if err != nil {
@@ -180,6 +183,7 @@ func (s *Store) UpdateMachine(ctx context.Context, serial inventory.Serial,
 
 func (s *Store) DeleteMachine(ctx context.Context, serial inventory.Serial) error {
 	return s.write(ctx, "delete machine "+string(serial), func(t *tx) error {
+		t.machines = true
 		res, err := t.exec("DELETE FROM machines WHERE serial = ?", string(serial))
 		if err != nil {
 			return err
@@ -189,6 +193,23 @@ func (s *Store) DeleteMachine(ctx context.Context, serial inventory.Serial) erro
 		}
 		return nil
 	})
+}
+
+// versionAge is how old the answer to whether another process has changed something may be.
+const versionAge = 100 * time.Millisecond
+
+// MachinesVersion makes the store an [inventory.MachineVersioner], unless the machines live elsewhere.
+func (s *Store) MachinesVersion(ctx context.Context) (uint64, bool) {
+	if s.external != nil {
+		return 0, false
+	}
+	if time.Since(time.Unix(0, s.looked.Load())) > versionAge {
+		// Each transaction of the writer looks.
+		if err := s.write(ctx, "look for changes", func(*tx) error { return nil }); err != nil {
+			return 0, false
+		}
+	}
+	return s.machines.Load(), true
 }
 
 // where collects the conditions of a query.

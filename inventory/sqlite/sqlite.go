@@ -32,11 +32,13 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pressly/goose/v3"
 	_ "modernc.org/sqlite" // the database/sql driver "sqlite"
 
+	"github.com/project-loda/loda/dhcp"
 	"github.com/project-loda/loda/inventory"
 )
 
@@ -52,11 +54,17 @@ type Store struct {
 	// sending is held for reading while a write is handed to the writer, so that Close can end the queue.
 	sending sync.RWMutex
 	closed  bool
+
+	// machines is what MachinesVersion returns, looked when it was last made sure of, in Unix nanoseconds.
+	machines atomic.Uint64
+	looked   atomic.Int64
 }
 
 var (
-	_ inventory.Store        = (*Store)(nil)
-	_ inventory.MachineIndex = (*Store)(nil)
+	_ inventory.Store            = (*Store)(nil)
+	_ inventory.MachineIndex     = (*Store)(nil)
+	_ inventory.MachineVersioner = (*Store)(nil)
+	_ dhcp.LeaseBatchStore       = (*Store)(nil)
 )
 
 // ErrClosed is returned, possibly wrapped, by every method after [Store.Close].

@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"time"
 
 	sqlite3 "modernc.org/sqlite/lib"
 )
@@ -95,25 +96,59 @@ func (w *write) run(t *tx, do func(t *tx) error) {
 	err = do(t)
 }
 
-// run commits groups of writes until the queue ends.
+// run commits groups of writes until the queue ends, and folds the log of leases in between.
 func (w *writer) run() {
 	defer close(w.stopped)
-	for first := range w.queue {
-		group := []*write{first}
-	collect:
-		for len(group) < maxGroup {
-			select {
-			case next, ok := <-w.queue:
-				if !ok {
-					break collect
-				}
-				group = append(group, next)
-			default:
-				break collect
+	idle := time.NewTimer(foldIdle)
+	defer idle.Stop()
+	for {
+		select {
+		case first, ok := <-w.queue:
+			if !ok {
+				return
 			}
+			w.commit(w.collect(first))
+			if x := w.index(); x != nil && x.logged > maxLogged {
+				_, _ = w.fold() // what fails now is tried again
+			}
+			idle.Reset(foldIdle)
+		case <-idle.C:
+			if w.index() == nil {
+				continue // nothing was saved since
+			}
+			pause := foldIdle
+			if more, err := w.fold(); err == nil && more {
+				pause = 0
+			} else if err == nil {
+				continue
+			}
+			idle.Reset(pause)
 		}
-		w.commit(group)
 	}
+}
+
+// index is what is known of leases, if anything is.
+func (w *writer) index() *leaseIndex {
+	if w.tx == nil {
+		return nil
+	}
+	return w.tx.index
+}
+
+func (w *writer) collect(first *write) []*write {
+	group := []*write{first}
+	for len(group) < maxGroup {
+		select {
+		case next, ok := <-w.queue:
+			if !ok {
+				return group
+			}
+			group = append(group, next)
+		default:
+			return group
+		}
+	}
+	return group
 }
 
 // commit stores a group in one transaction and tells each of its writes how it ended. If the group did not find space,
@@ -152,6 +187,7 @@ func (w *writer) transact(group []*write) (results []error, err error) {
 		if _, err := t.exec("SAVEPOINT one"); err != nil {
 			return nil, err
 		}
+		changes := t.changes()
 		select {
 		case one.turn <- t:
 			results[i] = <-one.ran
@@ -164,6 +200,9 @@ func (w *writer) transact(group []*write) (results []error, err error) {
 		if results[i] != nil {
 			if _, err := t.exec("ROLLBACK TO one"); err != nil {
 				return nil, err
+			}
+			if t.index != nil {
+				t.index.revert(changes)
 			}
 		} else {
 			stored = true
@@ -178,6 +217,13 @@ func (w *writer) transact(group []*write) (results []error, err error) {
 	}
 	if _, err := t.exec("COMMIT"); err != nil {
 		return nil, err
+	}
+	if t.index != nil {
+		t.index.undo = nil
+	}
+	if t.machines {
+		t.machines = false
+		w.s.machines.Add(1)
 	}
 	return results, nil
 }
@@ -195,12 +241,38 @@ func (w *writer) begin() (*tx, error) {
 		w.drop()
 		return nil, err
 	}
+	if err := w.look(); err != nil {
+		w.rollback()
+		return nil, err
+	}
 	return w.tx, nil
+}
+
+// look forgets what is kept in memory of the database if another process has written to it.
+func (w *writer) look() error {
+	st, err := w.tx.stmt("PRAGMA data_version")
+	if err != nil {
+		return err
+	}
+	var version int64
+	if err := st.QueryRow().Scan(&version); err != nil {
+		return err
+	}
+	if version != w.tx.version {
+		w.tx.version, w.tx.index = version, nil
+		w.s.machines.Add(1)
+	}
+	w.s.looked.Store(time.Now().UnixNano())
+	return nil
 }
 
 // rollback ends a transaction that must not be stored. SQLite has often rolled back by itself after an error of the
 // disk and then reports that there is no transaction; a new connection is a clean slate in any case.
 func (w *writer) rollback() {
+	w.tx.machines = false
+	if w.tx.index != nil {
+		w.tx.index.revert(0)
+	}
 	if _, err := w.tx.exec("ROLLBACK"); err != nil {
 		w.drop()
 	}
@@ -229,6 +301,20 @@ func (w *writer) close() error {
 type tx struct {
 	conn     *sql.Conn
 	prepared map[string]*sql.Stmt
+	// index is nil before it is needed, and after another process wrote.
+	index *leaseIndex
+	// version is SQLite's data_version: it changes when another connection has written.
+	version int64
+	// machines says that the transaction changed who is known.
+	machines bool
+}
+
+// changes counts what the transaction has changed in the index.
+func (t *tx) changes() int {
+	if t.index == nil {
+		return 0
+	}
+	return len(t.index.undo)
 }
 
 func (t *tx) stmt(query string) (*sql.Stmt, error) {

@@ -278,7 +278,7 @@ func (s *Site) start(ctx context.Context, g *errgroup.Group) (*pxe.Handler, erro
 	tftp := &pxe.TFTPServer{Files: nbps, Observe: s.observeTransfer, Logger: s.log}
 	g.Go(func() error { return tftp.Serve(ctx, conn) })
 	if len(s.c.Interfaces) > 0 {
-		authority, err := dhcp.NewAuthority(dhcp.AuthorityConfig{Leases: s.c.Store, Reservations: reservations{s.c.Store},
+		authority, err := dhcp.NewAuthority(dhcp.AuthorityConfig{Leases: s.c.Store, Reservations: &reservations{store: s.c.Store},
 			Boot: s.bootFiles(), Subnets: s.c.Subnets})
 		if err != nil {
 			return boot, err

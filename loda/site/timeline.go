@@ -18,11 +18,13 @@ import (
 )
 
 // timeline writes what the protocol servers observed into the inventory. The servers never wait for it: when the
-// inventory is slow, up to cap(queue) events are kept, then the newest are dropped and counted.
+// inventory is slow, up to cap(queue) events are kept, then the newest are dropped and counted. DHCP has a queue of its
+// own: a storm of it must not cost an alarm or a transfer its line.
 type timeline struct {
 	store   inventory.EventStore
 	log     *slog.Logger
 	queue   chan inventory.Event
+	dhcp    chan *exchange
 	dropped atomic.Int64
 
 	mu sync.Mutex
@@ -41,12 +43,18 @@ type owner struct {
 const (
 	timelineQueue = 8192
 	timelineBatch = 256
+	// exchangeQueue holds the exchanges of 2,000 machines that boot their four stages in the same minute, in some 25 MB.
+	exchangeQueue = 1 << 14
+	// timelinePause keeps the timeline from taking more than a fifth of the time of the database, which has the leases
+	// of a boot storm to store; at rest, when a batch is one event, it is some milliseconds.
+	timelinePause = 4
+	maxPause      = time.Second
 	maxOwners     = 1 << 16
 )
 
 func newTimeline(store inventory.EventStore, log *slog.Logger) *timeline {
 	return &timeline{store: store, log: log, queue: make(chan inventory.Event, timelineQueue),
-		owners: map[netip.Addr]owner{}}
+		dhcp: make(chan *exchange, exchangeQueue), owners: map[netip.Addr]owner{}}
 }
 
 func (t *timeline) add(e inventory.Event) {
@@ -123,25 +131,45 @@ func (t *timeline) run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			for len(t.queue) > 0 {
-				if err := t.write(<-t.queue); err != nil {
-					t.dropped.Add(int64(len(t.queue)))
+			for len(t.queue)+len(t.dhcp) > 0 {
+				if err := t.write(t.collect(nil)); err != nil {
+					t.dropped.Add(int64(len(t.queue) + len(t.dhcp)))
 					return
 				}
 			}
 			return
 		case e := <-t.queue:
-			_ = t.write(e) // counted and logged
+			t.work(ctx, e)
+		case x := <-t.dhcp:
+			t.work(ctx, x.event())
 		}
 	}
 }
 
-// write takes up to ten seconds, also when the site stops: what is given up in the middle is lost.
-func (t *timeline) write(first inventory.Event) error {
-	batch := []inventory.Event{first}
+// work writes a batch and then leaves the database to others for a while.
+func (t *timeline) work(ctx context.Context, first inventory.Event) {
+	began := time.Now()
+	_ = t.write(t.collect([]inventory.Event{first})) // counted and logged
+	select {
+	case <-ctx.Done():
+	case <-time.After(min(timelinePause*time.Since(began), maxPause)):
+	}
+}
+
+// collect completes a batch with what waits.
+func (t *timeline) collect(batch []inventory.Event) []inventory.Event {
 	for len(batch) < timelineBatch && len(t.queue) > 0 {
 		batch = append(batch, <-t.queue)
 	}
+	for len(batch) < timelineBatch && len(t.dhcp) > 0 {
+		x := <-t.dhcp
+		batch = append(batch, x.event())
+	}
+	return batch
+}
+
+// write takes up to ten seconds, also when the site stops: what is given up in the middle is lost.
+func (t *timeline) write(batch []inventory.Event) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	err := t.store.AppendEvents(ctx, batch...)
@@ -150,6 +178,34 @@ func (t *timeline) write(first inventory.Event) error {
 		t.log.Error("timeline events lost", "events", len(batch), "error", err)
 	}
 	return err
+}
+
+// exchange is a DHCP exchange before it is put into words: in a storm, many are dropped.
+type exchange struct {
+	at  time.Time
+	mac inventory.MAC
+	dhcp.Trace
+}
+
+func (x *exchange) event() inventory.Event {
+	answer := "no answer"
+	if x.Answered != "" {
+		answer = x.Answered
+		if x.Address.IsValid() {
+			answer += " " + x.Address.String()
+		}
+		if x.BootFile != "" {
+			answer += ", boot " + x.BootFile
+		}
+	}
+	message := fmt.Sprintf("%s: %s → %s", x.Stage, x.Asked, answer)
+	if x.Reason != "" {
+		message += " (" + x.Reason + ")"
+	}
+	if x.Error != "" && x.Error != x.Reason {
+		message += ": " + x.Error
+	}
+	return inventory.Event{Time: x.at, MAC: x.mac, Kind: inventory.KindDHCP, Message: message, Data: document(x.Trace)}
 }
 
 // observeExchange is told of every DHCP exchange.
@@ -162,24 +218,11 @@ func (s *Site) observeExchange(x dhcp.Exchange) {
 	if x.Answered == dhcpv4.MessageTypeAck && x.Addr.IsValid() {
 		s.timeline.own(x.Addr, owner{mac: mac, leased: true})
 	}
-	answer := "no answer"
-	if x.Answered != dhcpv4.MessageTypeNone {
-		answer = x.Answered.String()
-		if x.Addr.IsValid() {
-			answer += " " + x.Addr.String()
-		}
-		if x.BootFile != "" {
-			answer += ", boot " + x.BootFile
-		}
+	if len(s.timeline.dhcp) == cap(s.timeline.dhcp) { // nobody else fills it
+		s.timeline.dropped.Add(1)
+		return
 	}
-	message := fmt.Sprintf("%s: %s → %s", x.Stage, x.Asked, answer)
-	if x.Reason != "" {
-		message += " (" + x.Reason + ")"
-	}
-	if x.Err != nil {
-		message += ": " + x.Err.Error()
-	}
-	s.timeline.add(inventory.Event{Time: x.Time, MAC: mac, Kind: inventory.KindDHCP, Message: message, Data: document(x.Trace())})
+	s.timeline.dhcp <- &exchange{x.Time, mac, x.Trace()}
 }
 
 // observeTransfer is told of every finished transfer by TFTP or HTTP.
