@@ -30,6 +30,8 @@ type AuthorityConfig struct {
 	Reservations Reservations
 	// Boot says what machines boot. nil gives addresses only.
 	Boot Booter
+	// Quirks says how firmware must be answered, after [DefaultQuirks].
+	Quirks []Quirk
 	// OfferHold is how long an offered address waits for its machine; 0 means [DefaultOfferHold]. When nothing else is
 	// free, an offer that was not repeated for a quarter of that goes to the next machine.
 	OfferHold time.Duration
@@ -48,6 +50,9 @@ type AuthorityConfig struct {
 type Authority struct {
 	cfg   AuthorityConfig
 	pools []*pool // longest prefix first
+	links map[string][]*pool
+	// quirks are those that everybody has, and the site's.
+	quirks []Quirk
 
 	loading  sync.Mutex
 	loaded   bool
@@ -73,7 +78,13 @@ func NewAuthority(cfg AuthorityConfig) (*Authority, error) {
 		cfg.Reservations = StaticReservations(nil)
 	}
 	cfg.Subnets = slices.Clone(cfg.Subnets)
-	a := &Authority{cfg: cfg}
+	a := &Authority{cfg: cfg, links: make(map[string][]*pool)}
+	a.quirks = slices.Concat(DefaultQuirks(), cfg.Quirks)
+	for i := range a.quirks {
+		if err := a.quirks[i].Check(); err != nil {
+			bad = append(bad, err)
+		}
+	}
 	names, prefixes := map[string]bool{}, map[netip.Prefix]string{}
 	for i := range cfg.Subnets {
 		s := &cfg.Subnets[i]
@@ -89,7 +100,11 @@ func NewAuthority(cfg AuthorityConfig) (*Authority, error) {
 		}
 		names[s.Name], prefixes[s.Prefix] = true, s.Name
 		a.pools = append(a.pools, newPool(s))
+		if s.Link != "" {
+			a.links[s.Link] = append(a.links[s.Link], a.pools[len(a.pools)-1])
+		}
 	}
+	bad = append(bad, checkLinks(cfg.Subnets)...)
 	if bad != nil {
 		return nil, fmt.Errorf("dhcp: %w", errors.Join(bad...))
 	}
@@ -103,6 +118,9 @@ func (a *Authority) Respond(ctx context.Context, req *Request) (*dhcpv4.DHCPv4, 
 	t, err := a.open(ctx, req)
 	if err != nil {
 		return nil, err
+	}
+	if t.bootOnly {
+		return t.proxy(ctx)
 	}
 	if req.Port == PXEPort {
 		return t.bootServer(ctx)
@@ -137,6 +155,7 @@ type talk struct {
 
 	reservation Reservation // its Addr is zero unless it can be leased in this subnet
 	known       bool
+	bootOnly    bool // its address is another server's: it is only told what to boot
 }
 
 // open finds out who asks, from which subnet, and whether it is any of our business.
@@ -170,17 +189,21 @@ func (a *Authority) open(ctx context.Context, req *Request) (*talk, error) {
 	t.reservation, t.known, err = a.cfg.Reservations.Reservation(ctx, p.ClientHWAddr)
 	if err != nil {
 		// An inventory that is away must not take running machines off the network.
-		lease, ok := t.pool.lease(mac)
+		lease, ok := t.leaseOnLink()
 		if !ok || !lease.ExpiresAt.After(t.now) {
 			return nil, fmt.Errorf("dhcp: look %s up in the reservations: %w", mac, err)
 		}
 		t.reservation, t.known = Reservation{Hostname: lease.Hostname}, true
+		if t.subnet.Mode == ModeReserved {
+			t.reservation.Addr = lease.Addr
+		}
 	}
-	if !t.known && t.subnet.Unknown != UnknownLease {
-		return nil, Ignored("unknown machine, and subnet " + t.subnet.Name + " is not for provisioning")
-	}
+	t.place()
 	if r := t.reservation.Addr; r.IsValid() && (!t.subnet.Prefix.Contains(r) || t.subnet.infrastructure(r)) {
 		t.reservation.Addr = netip.Addr{}
+	}
+	if err := t.admit(); err != nil {
+		return nil, err
 	}
 	return t, nil
 }
@@ -295,9 +318,12 @@ func (a *Authority) load(ctx context.Context, now time.Time, age time.Duration) 
 const refreshAge = time.Second
 
 func (t *talk) discover(ctx context.Context) (*dhcpv4.DHCPv4, error) {
-	addr, why, err := t.allocate(ctx)
+	addr, why, err := t.allocateOnLink(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if t.subnet.RapidCommit && t.packet.Options.Has(optRapidCommit) {
+		return t.rapidCommit(ctx, addr, why)
 	}
 	t.req.Reason = why
 	return t.reply(ctx, dhcpv4.MessageTypeOffer, addr)
@@ -338,6 +364,9 @@ func (t *talk) allocate(ctx context.Context) (netip.Addr, string, error) {
 		}
 	}
 	skip := make(map[netip.Addr]bool)
+	for _, own := range t.req.Addrs {
+		skip[own.Addr()] = true
+	}
 	refreshed := false
 	for {
 		a, ok := t.pool.take(t.mac, t.req.Local, t.now, hold, hold/4, skip)
@@ -369,7 +398,7 @@ func (t *talk) free(ctx context.Context, a netip.Addr) (bool, error) {
 	if a == t.reservation.Addr {
 		return true, nil
 	}
-	if !t.pool.usable(a, t.req.Local) {
+	if !t.pool.usable(a, t.req.Local) || t.own(a) {
 		return false, nil
 	}
 	reserved, err := t.cfg.Reservations.Reserved(ctx, a)
@@ -532,6 +561,7 @@ func (t *talk) grant(ctx context.Context, a netip.Addr, why string) (*dhcpv4.DHC
 		return nil, fmt.Errorf("dhcp: save the lease of %s to %s in subnet %s: %w", a, t.mac, t.subnet.Name, err)
 	}
 	t.pool.put(t.mac, lease)
+	t.leaveOthers(ctx)
 	return ack, nil
 }
 
