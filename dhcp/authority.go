@@ -32,6 +32,10 @@ type AuthorityConfig struct {
 	Boot Booter
 	// Quirks says how firmware must be answered, after [DefaultQuirks].
 	Quirks []Quirk
+	// Prober looks for who uses an address before it is first offered, in subnets with Probe, and in all of them before an
+	// address that was declined is used again. Relayed clients are on a link where that cannot be done. Such answers are
+	// [Deferred]. nil: addresses are not looked for.
+	Prober Prober
 	// OfferHold is how long an offered address waits for its machine; 0 means [DefaultOfferHold]. When nothing else is
 	// free, an offer that was not repeated for a quarter of that goes to the next machine.
 	OfferHold time.Duration
@@ -53,6 +57,7 @@ type Authority struct {
 	links map[string][]*pool
 	// quirks are those that everybody has, and the site's.
 	quirks []Quirk
+	probes probes
 
 	loading  sync.Mutex
 	loaded   bool
@@ -322,6 +327,14 @@ func (t *talk) discover(ctx context.Context) (*dhcpv4.DHCPv4, error) {
 	if err != nil {
 		return nil, err
 	}
+	if t.mustProbe(addr) {
+		return nil, t.probeFirst(addr, why)
+	}
+	return t.offer(ctx, addr, why)
+}
+
+// offer offers an address, or leases it at once.
+func (t *talk) offer(ctx context.Context, addr netip.Addr, why string) (*dhcpv4.DHCPv4, error) {
 	if t.subnet.RapidCommit && t.packet.Options.Has(optRapidCommit) {
 		return t.rapidCommit(ctx, addr, why)
 	}
@@ -591,15 +604,9 @@ func (t *talk) decline(ctx context.Context) (*dhcpv4.DHCPv4, error) {
 		}
 		t.pool.forget(t.mac)
 	}
-	t.pool.dropOffer(t.mac)
-	mark := Lease{
-		MAC: DeclinedMAC(a), Addr: a, Subnet: t.subnet.Name, Hostname: declinedBy(t.mac),
-		GrantedAt: t.now, ExpiresAt: t.now.Add(t.cfg.DeclineHold), Declined: true,
+	if err := t.setAside(ctx, a, declinedBy(t.mac)); err != nil {
+		return nil, err
 	}
-	if err := t.cfg.Leases.SaveLease(ctx, mark); err != nil {
-		return nil, fmt.Errorf("dhcp: mark %s as declined: %w", a, err)
-	}
-	t.pool.put(hwaddr(mark.MAC), mark)
 	return nil, Ignored(fmt.Sprintf("%s was found to be in use and is not leased for %s", a, t.cfg.DeclineHold))
 }
 

@@ -93,6 +93,9 @@ type Subnet struct {
 	ServerID netip.Addr
 	// Unknown says what machines get that are not in [Reservations]; the zero value means [UnknownIgnore].
 	Unknown Unknown
+	// Probe looks for who uses an address before it is first offered to a machine; see [AuthorityConfig.Prober]. An
+	// address that somebody uses is put aside like a declined one.
+	Probe bool
 	// RapidCommit answers a DHCPDISCOVER that asks for it (option 80, RFC 4039) with a DHCPACK at once. Only for links
 	// where this is the only server: another one that does the same would give the machine a second address.
 	RapidCommit bool
