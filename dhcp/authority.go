@@ -30,6 +30,12 @@ type AuthorityConfig struct {
 	Reservations Reservations
 	// Boot says what machines boot. nil gives addresses only.
 	Boot Booter
+	// Quirks says how firmware must be answered, after [DefaultQuirks].
+	Quirks []Quirk
+	// Prober looks for who uses an address before it is first offered, in subnets with Probe, and in all of them before an
+	// address that was declined is used again. Relayed clients are on a link where that cannot be done. Such answers are
+	// [Deferred]. nil: addresses are not looked for.
+	Prober Prober
 	// OfferHold is how long an offered address waits for its machine; 0 means [DefaultOfferHold]. When nothing else is
 	// free, an offer that was not repeated for a quarter of that goes to the next machine.
 	OfferHold time.Duration
@@ -50,6 +56,10 @@ type Authority struct {
 	cfg   AuthorityConfig
 	pools []*pool // longest prefix first
 	saves *commits
+	links map[string][]*pool
+	// quirks are those that everybody has, and the site's.
+	quirks []Quirk
+	probes probes
 
 	loading  sync.Mutex
 	loaded   bool
@@ -75,7 +85,13 @@ func NewAuthority(cfg AuthorityConfig) (*Authority, error) {
 		cfg.Reservations = StaticReservations(nil)
 	}
 	cfg.Subnets = slices.Clone(cfg.Subnets)
-	a := &Authority{cfg: cfg, saves: &commits{store: cfg.Leases}}
+	a := &Authority{cfg: cfg, saves: &commits{store: cfg.Leases}, links: make(map[string][]*pool)}
+	a.quirks = slices.Concat(DefaultQuirks(), cfg.Quirks)
+	for i := range a.quirks {
+		if err := a.quirks[i].Check(); err != nil {
+			bad = append(bad, err)
+		}
+	}
 	names, prefixes := map[string]bool{}, map[netip.Prefix]string{}
 	for i := range cfg.Subnets {
 		s := &cfg.Subnets[i]
@@ -91,7 +107,11 @@ func NewAuthority(cfg AuthorityConfig) (*Authority, error) {
 		}
 		names[s.Name], prefixes[s.Prefix] = true, s.Name
 		a.pools = append(a.pools, newPool(s))
+		if s.Link != "" {
+			a.links[s.Link] = append(a.links[s.Link], a.pools[len(a.pools)-1])
+		}
 	}
+	bad = append(bad, checkLinks(cfg.Subnets)...)
 	if bad != nil {
 		return nil, fmt.Errorf("dhcp: %w", errors.Join(bad...))
 	}
@@ -105,6 +125,9 @@ func (a *Authority) Respond(ctx context.Context, req *Request) (*dhcpv4.DHCPv4, 
 	t, err := a.open(ctx, req)
 	if err != nil {
 		return nil, err
+	}
+	if t.bootOnly {
+		return t.proxy(ctx)
 	}
 	if req.Port == PXEPort {
 		return t.bootServer(ctx)
@@ -139,6 +162,7 @@ type talk struct {
 
 	reservation Reservation // its Addr is zero unless it can be leased in this subnet
 	known       bool
+	bootOnly    bool // its address is another server's: it is only told what to boot
 }
 
 // open finds out who asks, from which subnet, and whether it is any of our business.
@@ -172,17 +196,21 @@ func (a *Authority) open(ctx context.Context, req *Request) (*talk, error) {
 	t.reservation, t.known, err = a.cfg.Reservations.Reservation(ctx, p.ClientHWAddr)
 	if err != nil {
 		// An inventory that is away must not take running machines off the network.
-		lease, ok := t.pool.lease(mac)
+		lease, ok := t.leaseOnLink()
 		if !ok || !lease.ExpiresAt.After(t.now) {
 			return nil, fmt.Errorf("dhcp: look %s up in the reservations: %w", mac, err)
 		}
 		t.reservation, t.known = Reservation{Hostname: lease.Hostname}, true
+		if t.subnet.Mode == ModeReserved {
+			t.reservation.Addr = lease.Addr
+		}
 	}
-	if !t.known && t.subnet.Unknown != UnknownLease {
-		return nil, Ignored("unknown machine, and subnet " + t.subnet.Name + " is not for provisioning")
-	}
+	t.place()
 	if r := t.reservation.Addr; r.IsValid() && (!t.subnet.Prefix.Contains(r) || t.subnet.infrastructure(r)) {
 		t.reservation.Addr = netip.Addr{}
+	}
+	if err := t.admit(); err != nil {
+		return nil, err
 	}
 	return t, nil
 }
@@ -297,9 +325,20 @@ func (a *Authority) load(ctx context.Context, now time.Time, age time.Duration) 
 const refreshAge = time.Second
 
 func (t *talk) discover(ctx context.Context) (*dhcpv4.DHCPv4, error) {
-	addr, why, err := t.allocate(ctx)
+	addr, why, err := t.allocateOnLink(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if t.mustProbe(addr) {
+		return nil, t.probeFirst(addr, why)
+	}
+	return t.offer(ctx, addr, why)
+}
+
+// offer offers an address, or leases it at once.
+func (t *talk) offer(ctx context.Context, addr netip.Addr, why string) (*dhcpv4.DHCPv4, error) {
+	if t.subnet.RapidCommit && t.packet.Options.Has(optRapidCommit) {
+		return t.rapidCommit(ctx, addr, why)
 	}
 	t.req.Reason = why
 	return t.reply(ctx, dhcpv4.MessageTypeOffer, addr)
@@ -340,6 +379,9 @@ func (t *talk) allocate(ctx context.Context) (netip.Addr, string, error) {
 		}
 	}
 	skip := make(map[netip.Addr]bool)
+	for _, own := range t.req.Addrs {
+		skip[own.Addr()] = true
+	}
 	refreshed := false
 	for {
 		a, ok := t.pool.take(t.mac, t.req.Local, t.now, hold, hold/4, skip)
@@ -371,7 +413,7 @@ func (t *talk) free(ctx context.Context, a netip.Addr) (bool, error) {
 	if a == t.reservation.Addr {
 		return true, nil
 	}
-	if !t.pool.usable(a, t.req.Local) {
+	if !t.pool.usable(a, t.req.Local) || t.own(a) {
 		return false, nil
 	}
 	reserved, err := t.cfg.Reservations.Reserved(ctx, a)
@@ -534,6 +576,7 @@ func (t *talk) grant(ctx context.Context, a netip.Addr, why string) (*dhcpv4.DHC
 		return nil, &UnstoredError{Lease: lease, Err: err}
 	}
 	t.pool.put(t.mac, lease)
+	t.leaveOthers(ctx)
 	return ack, nil
 }
 
@@ -563,15 +606,9 @@ func (t *talk) decline(ctx context.Context) (*dhcpv4.DHCPv4, error) {
 		}
 		t.pool.forget(t.mac)
 	}
-	t.pool.dropOffer(t.mac)
-	mark := Lease{
-		MAC: DeclinedMAC(a), Addr: a, Subnet: t.subnet.Name, Hostname: declinedBy(t.mac),
-		GrantedAt: t.now, ExpiresAt: t.now.Add(t.cfg.DeclineHold), Declined: true,
+	if err := t.setAside(ctx, a, declinedBy(t.mac)); err != nil {
+		return nil, err
 	}
-	if err := t.cfg.Leases.SaveLease(ctx, mark); err != nil {
-		return nil, fmt.Errorf("dhcp: mark %s as declined: %w", a, err)
-	}
-	t.pool.put(hwaddr(mark.MAC), mark)
 	return nil, Ignored(fmt.Sprintf("%s was found to be in use and is not leased for %s", a, t.cfg.DeclineHold))
 }
 

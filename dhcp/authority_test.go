@@ -94,7 +94,7 @@ func (b *bench) send(
 		Addrs: []netip.Prefix{netip.PrefixFrom(b.local, 24)}, Peer: netip.MustParseAddrPort("0.0.0.0:68"), Port: b.port,
 		Time: b.now,
 	}
-	reply, err := b.authority.Respond(context.Background(), req)
+	reply, err := Answer(context.Background(), b.authority, req)
 	if reply != nil {
 		require.NoError(b.t, err)
 		reply, err = dhcpv4.FromBytes(reply.ToBytes())

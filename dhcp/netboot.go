@@ -117,8 +117,8 @@ func stageOf(p *dhcpv4.DHCPv4) Stage {
 	return StageOS
 }
 
-// writeBoot puts b into each place where some firmware looks for it.
-func writeBoot(reply, request *dhcpv4.DHCPv4, client *BootRequest, b *Boot) {
+// writeBoot puts b into each place where some firmware looks for it, and adds what the table says of such firmware.
+func writeBoot(reply, request *dhcpv4.DHCPv4, client *BootRequest, rows []*Quirk, b *Boot) {
 	next := b.NextServer
 	if !next.IsValid() {
 		next = client.Server
@@ -136,25 +136,16 @@ func writeBoot(reply, request *dhcpv4.DHCPv4, client *BootRequest, b *Boot) {
 	if b.File != "" {
 		reply.UpdateOption(dhcpv4.OptBootFileName(b.File))
 	}
-	if !client.HTTPClient && name != "" {
+	if name != "" {
 		if len(name) <= maxSname {
 			reply.ServerHostName = name
 		}
 		reply.UpdateOption(dhcpv4.OptTFTPServerName(name))
 	}
 
-	switch {
-	case client.HTTPClient:
-		// UEFI 2.10 section 24.7.3.1: without this, the answer is no answer for UEFI's HTTP boot.
-		reply.UpdateOption(dhcpv4.OptClassIdentifier("HTTPClient"))
-	case client.IPXE:
-		// iPXE says PXEClient, too, but needs neither 60 nor 43, and with them an old one looks for a boot menu.
-		reply.UpdateOption(dhcpv4.OptGeneric(optIPXE, noProxyDHCP))
-	case client.PXEClient:
-		reply.UpdateOption(dhcpv4.OptClassIdentifier("PXEClient"))
-		if !b.Discover {
-			reply.UpdateOption(dhcpv4.OptGeneric(dhcpv4.OptionVendorSpecificInformation, DiscoveryBypass))
-		}
+	writeQuirks(reply, rows)
+	if b.Discover {
+		reply.DeleteOption(dhcpv4.OptionVendorSpecificInformation)
 	}
 	// RFC 4578 section 2.3 wants the machine identifier mirrored; ROMs drop an answer without it.
 	if client.UUID != "" {

@@ -56,7 +56,7 @@ func (t *talk) reply(ctx context.Context, kind dhcpv4.MessageType, a netip.Addr)
 		v := binary.BigEndian.AppendUint32(nil, uint32(d/time.Second))
 		reply.UpdateOption(dhcpv4.OptGeneric(code, v))
 	}
-	if t.req.Port != PXEPort {
+	if t.req.Port != PXEPort && !t.bootOnly {
 		if kind == dhcpv4.MessageTypeAck {
 			reply.ClientIPAddr = toIP(fromIP(t.packet.ClientIPAddr))
 		}
@@ -73,15 +73,23 @@ func (t *talk) reply(ctx context.Context, kind dhcpv4.MessageType, a netip.Addr)
 	client, netboot := ParseBootRequest(t.packet)
 	if netboot && t.cfg.Boot != nil {
 		client.Subnet, client.Addr, client.Server = s.Name, a, t.local()
+		rows := t.quirksOf(&client)
+		pretend(rows, &client)
 		boot, err := t.cfg.Boot.Boot(ctx, client)
 		if err != nil {
 			return nil, fmt.Errorf("dhcp: find out what %s boots: %w", t.mac, err)
 		}
 		if boot != nil {
-			writeBoot(reply, t.packet, &client, boot)
-		} else if t.req.Port == PXEPort {
+			corrected := correct(rows, *boot, client.Server)
+			writeBoot(reply, t.packet, &client, rows, &corrected)
+		} else if t.req.Port == PXEPort || t.bootOnly {
 			return nil, Ignored("there is nothing for it to boot")
 		}
+	} else if t.bootOnly {
+		return nil, Ignored("there is nothing for it to boot")
+	}
+	if t.req.Port != PXEPort && !t.bootOnly {
+		t.writeVendor(reply)
 	}
 	fit(reply, t.packet)
 	return reply, nil
@@ -124,6 +132,7 @@ func (t *talk) writeNetwork(reply *dhcpv4.DHCPv4) {
 	if s.MTU != 0 && wants(dhcpv4.OptionInterfaceMTU) {
 		reply.UpdateOption(dhcpv4.OptGeneric(dhcpv4.OptionInterfaceMTU, binary.BigEndian.AppendUint16(nil, s.MTU)))
 	}
+	t.writeSettings(reply)
 	for _, o := range s.Options {
 		reply.UpdateOption(o)
 	}
@@ -155,6 +164,7 @@ func fit(reply, request *dhcpv4.DHCPv4) {
 			delete(reply.Options, code.Code())
 		}
 	}
+	shed(reply, room-headers)
 }
 
 // replyLength is that of reply.ToBytes(), without the work; padding to the least length of a packet aside.

@@ -13,6 +13,11 @@ type Reservation struct {
 	Addr netip.Addr
 	// Hostname is told to the machine (option 12) unless it is empty.
 	Hostname string
+	// Settings are what this machine is told in place of what its subnet says. They are not checked again when they are
+	// sent: see [Settings.Check].
+	Settings Settings
+	// Model is maker and product of the machine, as far as known: some must be answered otherwise; see [QuirkMatch].
+	Model string
 }
 
 // Reservations says which machines are known, and which of them have an address of their own. An inventory or CMDB

@@ -54,6 +54,9 @@ type Server struct {
 	links   []*link
 	serving bool
 
+	deferred atomic.Int64 // answers that wait, and
+	waiting  sync.WaitGroup
+
 	stats [statCount]atomic.Uint64
 
 	saying sync.Mutex
@@ -251,6 +254,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	readers.Wait()
 	q.close()
 	workers.Wait()
+	s.waiting.Wait()
 	close(observations)
 	observer.Wait()
 
@@ -365,11 +369,6 @@ func (s *Server) work(j job, observations chan<- Exchange) {
 	}
 	req := j.req
 	e := newExchange(req)
-	log := func() *slog.Logger {
-		return s.log().With("interface", e.Interface, "mac", e.MAC.String(), "asked", e.Asked.String())
-	}
-	defer func() { s.observe(e, observations) }()
-
 	timeout := s.Timeout
 	if timeout <= 0 {
 		timeout = DefaultTimeout
@@ -378,20 +377,48 @@ func (s *Server) work(j job, observations chan<- Exchange) {
 	if !time.Now().Before(deadline) {
 		s.count(late)
 		e.Reason = "it waited too long for a worker; the server is overloaded"
+		s.observe(e, observations)
 		return
 	}
 	// Not derived from Serve's context: what is being answered when the server stops is still answered.
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
-	defer cancel()
+	reply, err := s.guard(func() (*dhcpv4.DHCPv4, error) { return s.Responder.Respond(ctx, req) })
+	var later *Deferred
+	if err == nil || !errors.As(err, &later) {
+		s.finish(j, e, reply, err, observations)
+		cancel()
+		return
+	}
+	if s.deferred.Add(1) > maxDeferred {
+		s.deferred.Add(-1)
+		cancel()
+		s.count(late)
+		e.Reason = "too many others wait for their answer; the server is overloaded"
+		s.observe(e, observations)
+		return
+	}
+	s.waiting.Go(func() {
+		defer cancel()
+		reply, err := s.guard(func() (*dhcpv4.DHCPv4, error) { return later.Finish(ctx) })
+		s.finish(j, e, reply, err, observations)
+		s.deferred.Add(-1)
+	})
+}
 
-	reply, err := s.respond(ctx, req)
+// finish sends what a request is answered with, and tells the observer.
+func (s *Server) finish(j job, e Exchange, reply *dhcpv4.DHCPv4, err error, observations chan<- Exchange) {
+	req := j.req
+	log := func() *slog.Logger {
+		return s.log().With("interface", e.Interface, "mac", e.MAC.String(), "asked", e.Asked.String())
+	}
+	defer func() { s.observe(e, observations) }()
 	e.Reason = req.Reason
 	if err != nil {
 		var on Ignored
 		if errors.As(err, &on) {
 			s.count(ignored)
 			e.Reason = string(on)
-			if s.log().Enabled(ctx, slog.LevelDebug) {
+			if s.log().Enabled(context.Background(), slog.LevelDebug) {
 				log().Debug("dhcp: ignored", "reason", e.Reason)
 			}
 			return
@@ -476,14 +503,14 @@ func (s *Server) observe(e Exchange, observations chan<- Exchange) {
 	}
 }
 
-// respond calls the responder and survives it.
-func (s *Server) respond(ctx context.Context, req *Request) (reply *dhcpv4.DHCPv4, err error) {
+// guard calls the responder and survives it.
+func (s *Server) guard(call func() (*dhcpv4.DHCPv4, error)) (reply *dhcpv4.DHCPv4, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			reply, err = nil, fmt.Errorf("dhcp: the responder panicked: %v\n%s", p, debug.Stack())
 		}
 	}()
-	return s.Responder.Respond(ctx, req)
+	return call()
 }
 
 func firstValid(as ...netip.Addr) netip.Addr {

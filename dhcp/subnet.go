@@ -21,6 +21,9 @@ const (
 	UnknownIgnore Unknown = "ignore"
 	// UnknownLease gives unknown machines an address of the pool: this is a provisioning subnet.
 	UnknownLease Unknown = "lease"
+	// UnknownBoot tells unknown machines what to boot and gives them no address: that is another server's. They are
+	// discovered so on a production link.
+	UnknownBoot Unknown = "boot"
 )
 
 // DefaultLeaseTime is how long a lease lasts where [Subnet.LeaseTime] is zero.
@@ -62,6 +65,13 @@ type Subnet struct {
 	// Prefix is the subnet, such as 10.7.0.0/24. A request belongs here if the relay's address (giaddr, or link
 	// selection, option 82.5, RFC 3527) lies in it; without a relay, an address of the interface that it came in on.
 	Prefix netip.Prefix
+	// Link names the wire that this subnet shares with other subnets (a "shared network"): those with the same Link. A
+	// request belongs to all of them if it belongs to one. A machine that has no address yet gets one of the first of
+	// them in [AuthorityConfig.Subnets] that has any left. They must have the same Mode, Unknown and ServerID. Empty: the
+	// subnet is alone.
+	Link string
+	// Mode says what machines get here; the zero value means [ModeAuthoritative].
+	Mode Mode
 	// Pool is what is leased to machines without a reservation. It may be empty. Addresses in it that are the server's,
 	// Router, DNS or NTP, or the network's first and last, are left out by themselves; reserved ones are left to their
 	// owners.
@@ -83,8 +93,15 @@ type Subnet struct {
 	ServerID netip.Addr
 	// Unknown says what machines get that are not in [Reservations]; the zero value means [UnknownIgnore].
 	Unknown Unknown
-	// Options are added to each answer, in place of what would have been sent. For what has no field of its own, such
-	// as classless routes (option 121).
+	// Probe looks for who uses an address before it is first offered to a machine; see [AuthorityConfig.Prober]. An
+	// address that somebody uses is put aside like a declined one.
+	Probe bool
+	// RapidCommit answers a DHCPDISCOVER that asks for it (option 80, RFC 4039) with a DHCPACK at once. Only for links
+	// where this is the only server: another one that does the same would give the machine a second address.
+	RapidCommit bool
+	// Settings come before the fields above, and have more of them.
+	Settings Settings
+	// Options are added to each answer, in place of what would have been sent.
 	Options []dhcpv4.Option
 }
 
@@ -133,12 +150,29 @@ func (s *Subnet) check() error {
 	if s.MTU != 0 && s.MTU < 576 {
 		complain("MTU %d is under 576, the least that IPv4 hosts accept", s.MTU)
 	}
+	if err := s.Settings.Check(); err != nil {
+		complain("%s", strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
 	switch s.Unknown {
 	case "":
 		s.Unknown = UnknownIgnore
-	case UnknownIgnore, UnknownLease:
+	case UnknownIgnore, UnknownLease, UnknownBoot:
 	default:
-		complain("unknown is %q, want %q or %q", s.Unknown, UnknownIgnore, UnknownLease)
+		complain("unknown is %q, want %q, %q or %q", s.Unknown, UnknownIgnore, UnknownBoot, UnknownLease)
+	}
+	switch s.Mode {
+	case "":
+		s.Mode = ModeAuthoritative
+	case ModeAuthoritative:
+	case ModeReserved, ModeProxy:
+		if !s.Pool.IsZero() {
+			complain("in mode %s nobody gets an address of pool %v; leave the pool out", s.Mode, s.Pool)
+		}
+		if s.Unknown == UnknownLease {
+			complain("in mode %s unknown machines cannot get a lease; want unknown %q or %q", s.Mode, UnknownIgnore, UnknownBoot)
+		}
+	default:
+		complain("mode is %q, want %q, %q or %q", s.Mode, ModeAuthoritative, ModeReserved, ModeProxy)
 	}
 	if bad != nil {
 		return fmt.Errorf("subnet %q: %s", s.Name, strings.Join(bad, "; "))
