@@ -3,6 +3,7 @@ package pxe
 import (
 	"net"
 	"net/netip"
+	"strconv"
 	"time"
 )
 
@@ -59,4 +60,19 @@ func broadcasts(iface *net.Interface) map[netip.Addr]bool {
 		all[netip.AddrFrom4([4]byte{ip[0] | ^n.Mask[0], ip[1] | ^n.Mask[1], ip[2] | ^n.Mask[2], ip[3] | ^n.Mask[3]})] = true
 	}
 	return all
+}
+
+// zone is the number of the interface that a link-local IPv6 address names; 0 if it names none.
+func zone(a netip.Addr) uint32 {
+	if a.Zone() == "" {
+		return 0
+	}
+	if n, err := strconv.Atoi(a.Zone()); err == nil {
+		return uint32(n)
+	}
+	iface, err := net.InterfaceByName(a.Zone())
+	if err != nil {
+		return 0
+	}
+	return uint32(iface.Index)
 }

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -111,6 +112,16 @@ func (s *TFTPServer) Serve(ctx context.Context, conn *net.UDPConn) error {
 	if err := r.askForDestinations(); err != nil {
 		r.log.Debug("TFTP answers go out from the address that routing chooses", "err", err)
 	}
+	// A loop keeps one CPU busy; the other half is for the rest of the server.
+	for range min(max(runtime.GOMAXPROCS(0)/2, 1), 8) {
+		loop, err := newTFTPLoop()
+		if err != nil {
+			r.log.Debug("TFTP transfers run without a loop, which is slower", "err", err)
+			break
+		}
+		defer loop.close()
+		r.loops = append(r.loops, loop)
+	}
 	var stop context.CancelFunc
 	r.ctx, stop = context.WithCancel(ctx)
 	unblock := context.AfterFunc(r.ctx, func() { _ = conn.Close() })
@@ -167,6 +178,9 @@ type tftpRun struct {
 	transfers    sync.WaitGroup
 	observations observations
 	links        links // used by the receiving goroutine only
+	held         held
+	loops        []*tftpLoop
+	turn         atomic.Uint32
 
 	mu        sync.Mutex
 	active    map[netip.AddrPort]*tftpTransfer
@@ -401,29 +415,69 @@ func (r *tftpRun) transfer(t *tftpTransfer, seen *Transfer) (code uint16, text s
 	ctx, cancel := context.WithTimeoutCause(t.ctx, r.limits.TransferTimeout,
 		fmt.Errorf("the transfer took longer than %v", r.limits.TransferTimeout))
 	defer cancel()
-	conn, err := r.dial(ctx, t)
-	if err != nil {
-		return tftpCodeOther, "the server has no port left", fmt.Errorf("opening a socket for the transfer: %w", err)
-	}
-	defer conn.Close()
-
-	sender := &tftpSender{conn: conn, file: source, size: size, terms: t.negotiate(size, r.blockSize(t), r.limits.WindowSize),
+	sender := &tftpSender{file: source, size: size, terms: t.negotiate(size, r.blockSize(t), r.limits.WindowSize),
 		giveUp: tftpTries * r.limits.timeout, started: &t.started}
 	sender.waits.most = max(r.limits.timeout, sender.terms.timeout)
 	sender.waits.least = min(tftpLeastWait, sender.waits.most)
-	err = sender.run(ctx)
+	err = r.drive(ctx, t, sender, name, info)
 	seen.Bytes, seen.Retransmits = sender.sent, sender.retransmits
 	seen.BlockSize, seen.WindowSize = sender.terms.block, sender.terms.window
-	var trouble *errTFTPFile
+	var socket *errTFTPSocket
 	switch {
-	case errors.As(err, &trouble):
-		sender.last(tftpErrorPacket(tftpCodeOther, "the server cannot read the file"))
-	case err != nil && ctx.Err() != nil && !errors.Is(err, errTFTPReplaced):
-		sender.last(tftpErrorPacket(tftpCodeOther, "the server ended the transfer"))
-	case errors.Is(err, errTFTPSilent):
-		sender.last(tftpErrorPacket(tftpCodeOther, "no acknowledgement came"))
+	case errors.Is(err, errTFTPDone):
+		return 0, "", nil
+	case errors.As(err, &socket):
+		return tftpCodeOther, "the server has no port left", err
 	}
 	return 0, "", err
+}
+
+// errTFTPSocket says that a transfer got no socket.
+type errTFTPSocket struct{ error }
+
+func (e *errTFTPSocket) Error() string {
+	return "opening a socket for the transfer: " + e.error.Error()
+}
+func (e *errTFTPSocket) Unwrap() error { return e.error }
+
+// drive sends the file, from memory in a loop or in this goroutine.
+func (r *tftpRun) drive(ctx context.Context, t *tftpTransfer, s *tftpSender, name string, info fs.FileInfo) error {
+	farewell := func(err error) []byte {
+		var trouble *errTFTPFile
+		switch {
+		case errors.As(err, &trouble):
+			return tftpErrorPacket(tftpCodeOther, "the server cannot read the file")
+		case errors.Is(err, errTFTPDone), errors.Is(err, errTFTPReplaced), err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return tftpErrorPacket(tftpCodeOther, "the server ended the transfer")
+		case errors.Is(err, errTFTPSilent):
+			return tftpErrorPacket(tftpCodeOther, "no acknowledgement came")
+		}
+		return nil
+	}
+	if len(r.loops) > 0 && !t.netascii {
+		content, release, ok, err := r.held.get(name, s.file, info)
+		if err != nil {
+			return &errTFTPFile{err}
+		}
+		if ok {
+			defer release()
+			s.file = content
+			loop := r.loops[r.turn.Add(1)%uint32(len(r.loops))]
+			return loop.drive(ctx, s, t.Local, t.Client, farewell)
+		}
+	}
+	conn, err := r.dial(ctx, t)
+	if err != nil {
+		return &errTFTPSocket{err}
+	}
+	defer conn.Close()
+	err = driveAlone(ctx, s, conn)
+	if p := farewell(err); p != nil {
+		_, _ = conn.Write(p)
+	}
+	return err
 }
 
 // dial opens the transfer's own port (its transfer identifier). The socket is connected, so that the kernel keeps

@@ -1,30 +1,26 @@
 package pxe
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"os"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
-
-	"golang.org/x/net/ipv4"
 )
 
-// A tftpSender brings one file to one client: blocks in windows, of which the client acknowledges the last, each window
-// sent again until it is (RFC 1350; RFC 7440 for windows of more than one block).
+// A tftpSender decides what one client is sent and when: blocks in windows, of which the client acknowledges the last, each
+// window sent again until it is (RFC 1350; RFC 7440 for windows of more than one block). It neither reads nor waits: who
+// drives it calls begin once, hear for each packet, and expire when the time in again has come, until one of them says
+// that it is over. See tftpLoop and driveAlone.
 //
 // It keeps to what RFC 1123, section 4.2.3.1 says of the Sorcerer's Apprentice: an acknowledgement that was seen before
 // makes it send nothing. Only in windows it means "I miss what comes next" (RFC 7440, section 4), and is believed once
 // for each time that a window was sent.
 type tftpSender struct {
-	conn   *net.UDPConn // connected: nobody but the client is heard
+	write  func(packet []byte) error // to the client and nobody else
 	file   io.ReaderAt
 	size   int64
 	terms  terms
@@ -36,26 +32,18 @@ type tftpSender struct {
 	sent        int64 // bytes of the file that have been handed to the network at least once
 	retransmits int   // packets that were sent again
 
-	buffer [512]byte // of what the client says
-	// chunk is a part of the file, with room for a header before its first byte.
-	chunk       []byte
-	chunkAt     int64
-	chunkLen    int
-	batch       *ipv4.PacketConn
-	messages    []ipv4.Message
-	headers     []byte
-	transmitted int64 // the highest block that has been sent
-	answered    bool  // the answer to the options has been sent
-	partly      bool  // the last window was acknowledged in part
+	again    time.Time // when what is under way is sent again
+	from, to int64     // blocks under way; block 0 is the answer to the options
+	began    time.Time // when they were sent first
+	sentAt   time.Time // when they were sent last
+	tries    int       // how often
+	lost     int       // how often of these nothing came
+	partly   bool      // the window before was acknowledged in part
+	highest  int64     // block that has been sent
+	packet   []byte
 }
 
-const (
-	tftpHeader = 4
-	// Files are read in pieces of this size: a transfer of iPXE costs three reads and not 120.
-	tftpChunk = 64 << 10
-)
-
-var chunks = sync.Pool{New: func() any { b := make([]byte, tftpHeader+tftpChunk); return &b }}
+const tftpHeader = 4
 
 // errTFTPPeer is an ERROR packet from the client: it changed its mind, as after it had learnt the size.
 type errTFTPPeer struct {
@@ -67,218 +55,91 @@ func (e *errTFTPPeer) Error() string {
 	return fmt.Sprintf("the client sent error %d: %s", e.code, e.text)
 }
 
-var errTFTPSilent = errors.New("the client stopped acknowledging")
+// errTFTPFile is trouble of the server's own.
+type errTFTPFile struct{ error }
 
-// run returns nil when the client has acknowledged the last block. It ends soon after ctx.
-func (s *tftpSender) run(ctx context.Context) error {
-	chunk := chunks.Get().(*[]byte)
-	defer chunks.Put(chunk)
-	s.chunk, s.chunkLen = *chunk, 0
-	// The deadline in the past wakes the one read that waits.
-	stop := context.AfterFunc(ctx, func() { _ = s.conn.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
+func (e *errTFTPFile) Unwrap() error { return e.error }
 
+var (
+	errTFTPSilent = errors.New("the client stopped acknowledging")
+	// errTFTPDone is how a transfer ends that has succeeded: the client has acknowledged the last block.
+	errTFTPDone = errors.New("done")
+)
+
+// begin sends what comes first. This and the following return nil as long as the transfer goes on.
+func (s *tftpSender) begin(now time.Time) error {
+	s.packet = make([]byte, tftpHeader+s.terms.block)
+	s.highest = -1
+	first := int64(1)
 	if s.terms.oack != nil {
-		// The answer to the options counts as block 0.
-		if _, err := s.deliver(ctx, 0, 0); err != nil {
+		first = 0
+	}
+	return s.next(first, now)
+}
+
+// last is the number of the last block: the one that is not full, and be it empty.
+func (s *tftpSender) last() int64 { return s.size/int64(s.terms.block) + 1 }
+
+// next sends the window that begins with a block.
+func (s *tftpSender) next(from int64, now time.Time) error {
+	s.from, s.to = from, from
+	if from > 0 {
+		s.to = min(from+int64(s.terms.window)-1, s.last())
+	}
+	s.began, s.tries, s.lost = now, 0, 0
+	return s.send(now)
+}
+
+// send sends the window, for the first time or again.
+func (s *tftpSender) send(now time.Time) error {
+	for block := s.from; block <= s.to; block++ {
+		if err := s.sendBlock(block); err != nil {
 			return err
 		}
 	}
-	last := s.size/int64(s.terms.block) + 1
-	for acked := int64(0); acked < last; {
-		to := min(acked+int64(s.terms.window), last)
-		now, err := s.deliver(ctx, acked+1, to)
-		if errors.Is(err, syscall.ECONNREFUSED) && s.transmitted == last {
-			// The client has closed its port, and nothing but the acknowledgement of the end was missing.
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		s.partly = now < to
-		acked = now
-	}
+	s.tries++
+	s.sentAt, s.again = now, now.Add(s.waits.wait(s.lost))
 	return nil
 }
 
-// deliver sends the blocks from..to until the client acknowledges one of them, and says which.
-func (s *tftpSender) deliver(ctx context.Context, from, to int64) (int64, error) {
-	began := time.Now()
-	for try, lost := 0, 0; ; try++ {
-		if err := s.send(from, to); err != nil {
-			return 0, err
-		}
-		sent := time.Now()
-		again := sent.Add(s.waits.wait(lost))
-		if err := s.deadline(ctx, again); err != nil {
-			return 0, err
-		}
-		// A repeated acknowledgement is believed once. Where blocks have been sent twice it may well be of the first time.
-		believe := s.terms.window > 1 && try == 0 && !s.partly
-		for {
-			n, err := s.conn.Read(s.buffer[:])
-			if errors.Is(err, os.ErrDeadlineExceeded) {
-				break
+func (s *tftpSender) sendBlock(block int64) error {
+	packet := s.terms.oack
+	if block > 0 {
+		at := (block - 1) * int64(s.terms.block)
+		n := int(min(s.size-at, int64(s.terms.block)))
+		packet = s.packet[:tftpHeader+n]
+		binary.BigEndian.PutUint16(packet, tftpDATA)
+		binary.BigEndian.PutUint16(packet[2:], uint16(block))
+		if got, err := s.file.ReadAt(packet[tftpHeader:], at); got < n {
+			if err == nil || err == io.EOF {
+				err = errors.New("the file became shorter while it was sent")
 			}
-			if errors.Is(err, syscall.ECONNREFUSED) {
-				return 0, fmt.Errorf("the client closed its port: %w", err)
-			}
-			if errors.Is(err, net.ErrClosed) {
-				return 0, err
-			}
-			if err != nil {
-				continue // no answer to ARP and the like: firmware is deaf for seconds now and then
-			}
-			number, err := parseTFTPAnswer(s.buffer[:n])
-			if err != nil {
-				return 0, err
-			}
-			if number < 0 {
-				continue
-			}
-			// Numbers have 16 bits and roll over to 0.
-			if ahead := int64(uint16(number) - uint16(from)); ahead <= to-from {
-				s.started.Store(true)
-				if try == 0 {
-					s.waits.sample(time.Since(sent))
-				}
-				return from + ahead, nil
-			}
-			if believe && uint16(number) == uint16(from-1) {
-				break
-			}
-		}
-		now := time.Now()
-		if ctx.Err() != nil {
-			return 0, context.Cause(ctx)
-		}
-		if now.Sub(began) >= s.giveUp {
-			return 0, fmt.Errorf("%w: block %d was sent %d times", errTFTPSilent, from, try+1)
-		}
-		if !now.Before(again) {
-			lost++
+			return &errTFTPFile{err}
 		}
 	}
-}
-
-// deadline sets when to stop waiting. It is set before ctx is looked at, so that the end of ctx is never overwritten.
-func (s *tftpSender) deadline(ctx context.Context, at time.Time) error {
-	if err := s.conn.SetReadDeadline(at); err != nil {
-		return err
-	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return nil
-}
-
-// parseTFTPAnswer returns the number that an ACK carries, -1 for what is no answer, and an ERROR packet as an error.
-func parseTFTPAnswer(p []byte) (int, error) {
-	if len(p) < 4 {
-		return -1, nil
-	}
-	number := binary.BigEndian.Uint16(p[2:])
-	switch binary.BigEndian.Uint16(p) {
-	case tftpACK:
-		return int(number), nil
-	case tftpERROR:
-		text, _, _ := strings.Cut(string(p[4:]), "\x00")
-		return -1, &errTFTPPeer{number, text}
-	}
-	return -1, nil
-}
-
-// send sends a window.
-func (s *tftpSender) send(from, to int64) error {
-	if from == 0 {
-		if s.answered {
-			s.retransmits++
+	if block > s.highest {
+		s.highest = block
+		if block > 0 {
+			s.sent += int64(len(packet) - tftpHeader)
 		}
-		s.answered = true
-		return s.write(s.terms.oack)
+	} else {
+		s.retransmits++
 	}
-	if from < to {
-		return s.sendBatch(from, to)
-	}
-	data, err := s.block(from)
-	if err != nil {
-		return err
-	}
-	// The header stands where the end of the block before is, which is put back: so nothing is copied.
-	at := int((from-1)*int64(s.terms.block) - s.chunkAt)
-	packet := s.chunk[at : at+tftpHeader+data]
-	var kept [tftpHeader]byte
-	copy(kept[:], packet)
-	putTFTPHeader(packet, from)
-	err = s.write(packet)
-	copy(packet, kept[:])
-	s.note(from, data)
-	return err
-}
-
-func putTFTPHeader(p []byte, block int64) {
-	binary.BigEndian.PutUint16(p, tftpDATA)
-	binary.BigEndian.PutUint16(p[2:], uint16(block))
-}
-
-// sendBatch hands several blocks to the kernel in as few calls as their pieces of the file allow.
-func (s *tftpSender) sendBatch(from, to int64) error {
-	if s.batch == nil {
-		s.batch = ipv4.NewPacketConn(s.conn)
-		s.messages = make([]ipv4.Message, 0, s.terms.window)
-		s.headers = make([]byte, tftpHeader*s.terms.window)
-	}
-	for from <= to {
-		s.messages = s.messages[:0]
-		for ; from <= to; from++ {
-			if len(s.messages) > 0 && !s.holds(from) {
-				break
-			}
-			data, err := s.block(from)
-			if err != nil {
-				return err
-			}
-			i := len(s.messages)
-			header := s.headers[tftpHeader*i : tftpHeader*(i+1)]
-			putTFTPHeader(header, from)
-			at := tftpHeader + int((from-1)*int64(s.terms.block)-s.chunkAt)
-			s.messages = append(s.messages, ipv4.Message{Buffers: [][]byte{header, s.chunk[at : at+data]}})
-			s.note(from, data)
-		}
-		for rest := s.messages; len(rest) > 0; {
-			n, err := s.batch.WriteBatch(rest, 0)
-			if err != nil && !lost(err) {
-				return sending(err)
-			}
-			rest = rest[max(n, 1):]
-		}
-	}
-	return nil
-}
-
-// last sends a packet that nobody will acknowledge.
-func (s *tftpSender) last(p []byte) { _, _ = s.conn.Write(p) }
-
-// write sends one packet. One that the system has no room for is lost like any other.
-func (s *tftpSender) write(p []byte) error {
-	_, err := s.conn.Write(p)
-	if err != nil && !lost(err) {
-		return sending(err)
-	}
-	return nil
-}
-
-func sending(err error) error {
-	if errors.Is(err, syscall.ECONNREFUSED) {
-		return fmt.Errorf("the client closed its port: %w", err)
+	err := s.write(packet)
+	switch {
+	case err == nil || passing(err):
+		return nil
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return s.refused(err)
 	}
 	return fmt.Errorf("sending to the client: %w", err)
 }
 
-// lost says whether a packet that could not be sent is like one that was lost: the next one may well arrive.
-func lost(err error) bool {
-	for _, e := range []error{syscall.ENOBUFS, syscall.ENOMEM, syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.EHOSTDOWN,
-		syscall.ENETDOWN} {
+// passing says whether a packet that could not be sent is like one that was lost: the next one may well arrive.
+// Firmware that changes hands is deaf to ARP for seconds.
+func passing(err error) bool {
+	for _, e := range []error{syscall.EAGAIN, syscall.ENOBUFS, syscall.ENOMEM, syscall.EINTR, syscall.EHOSTUNREACH,
+		syscall.ENETUNREACH, syscall.EHOSTDOWN, syscall.ENETDOWN} {
 		if errors.Is(err, e) {
 			return true
 		}
@@ -286,49 +147,57 @@ func lost(err error) bool {
 	return false
 }
 
-func (s *tftpSender) note(block int64, data int) {
-	if block <= s.transmitted {
-		s.retransmits++
-		return
+// refused is told that the client has closed its port. That is an end like another where nothing was missing but the
+// acknowledgement of the last block.
+func (s *tftpSender) refused(err error) error {
+	if s.highest == s.last() {
+		return errTFTPDone
 	}
-	s.transmitted = block
-	s.sent += int64(data)
+	return fmt.Errorf("the client closed its port: %w", err)
 }
 
-// length is how many bytes of the file are in a block.
-func (s *tftpSender) length(block int64) int {
-	return int(min(s.size-(block-1)*int64(s.terms.block), int64(s.terms.block)))
+// hear is told of a packet from the client.
+func (s *tftpSender) hear(p []byte, now time.Time) error {
+	if len(p) < tftpHeader {
+		return nil
+	}
+	number := binary.BigEndian.Uint16(p[2:])
+	switch binary.BigEndian.Uint16(p) {
+	case tftpERROR:
+		text, _, _ := strings.Cut(string(p[tftpHeader:]), "\x00")
+		return &errTFTPPeer{number, text}
+	case tftpACK:
+	default:
+		return nil
+	}
+	s.started.Store(true)
+	// Numbers have 16 bits and roll over to 0.
+	if ahead := int64(number - uint16(s.from)); ahead <= s.to-s.from {
+		if s.tries == 1 {
+			s.waits.sample(now.Sub(s.sentAt))
+		}
+		acked := s.from + ahead
+		if acked == s.last() {
+			return errTFTPDone
+		}
+		s.partly = acked < s.to
+		return s.next(acked+1, now)
+	}
+	// Where blocks have been sent twice, a repeated acknowledgement may well be of the first time.
+	if number == uint16(s.from-1) && s.terms.window > 1 && s.tries == 1 && !s.partly {
+		return s.send(now)
+	}
+	return nil
 }
 
-// holds says whether the block is in the chunk.
-func (s *tftpSender) holds(block int64) bool {
-	at := (block - 1) * int64(s.terms.block)
-	return at >= s.chunkAt && at+int64(s.length(block)) <= s.chunkAt+int64(s.chunkLen)
+// expire is told that the time has come to send again.
+func (s *tftpSender) expire(now time.Time) error {
+	if now.Sub(s.began) >= s.giveUp {
+		return fmt.Errorf("%w: block %d was sent %d times", errTFTPSilent, s.from, s.tries)
+	}
+	s.lost++
+	return s.send(now)
 }
-
-// block brings a block into the chunk and returns its length.
-func (s *tftpSender) block(block int64) (int, error) {
-	n := s.length(block)
-	if s.holds(block) {
-		return n, nil
-	}
-	at := (block - 1) * int64(s.terms.block)
-	want := int(min(s.size-at, int64(len(s.chunk)-tftpHeader)))
-	got, err := s.file.ReadAt(s.chunk[tftpHeader:tftpHeader+want], at)
-	s.chunkAt, s.chunkLen = at, got
-	if got >= n {
-		return n, nil
-	}
-	if err == nil || err == io.EOF {
-		err = errors.New("the file became shorter while it was sent")
-	}
-	return 0, &errTFTPFile{err}
-}
-
-// errTFTPFile is trouble of the server's own.
-type errTFTPFile struct{ error }
-
-func (e *errTFTPFile) Unwrap() error { return e.error }
 
 // waits are how long to wait for an acknowledgement: after RFC 6298, with round trips that were measured, so that a
 // lost packet costs a fifth of a second on a rack's network and a distant client is not sent everything twice.

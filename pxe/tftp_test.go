@@ -666,3 +666,55 @@ func TestOtherPeoplesTFTPClientsGetTheFile(t *testing.T) {
 		})
 	}
 }
+
+func TestLargeFileIsReadWhileItIsSentAndSmallOnesAreHeldOnce(t *testing.T) {
+	dir := tree(t, map[string]string{"small": "small"})
+	big := append(bytes.Repeat(nbp, 1+maxHeldFile/len(nbp)), "end"...)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "big"), big, 0o644))
+	l := startTFTP(t, &TFTPServer{Files: openDir(t, dir), BlockSize: 65464})
+	got, _, err := l.fetch(t, "big", 65464)
+	require.NoError(t, err)
+	require.Equal(t, sha256.Sum256(big), sha256.Sum256(got))
+	require.True(t, l.seen.wait(t, 1)[0].Complete())
+
+	var h held
+	file, info, err := l.Files.Open("small")
+	require.NoError(t, err)
+	defer file.Close()
+	_, first, ok, err := h.get("small", file, info)
+	require.NoError(t, err)
+	require.True(t, ok)
+	content, second, ok, err := h.get("small", nil, info) // nobody reads it a second time
+	require.NoError(t, err)
+	require.True(t, ok)
+	b := make([]byte, 5)
+	_, err = content.ReadAt(b, 0)
+	require.NoError(t, err)
+	require.Equal(t, "small", string(b))
+	first()
+	second()
+	require.Empty(t, h.files)
+	require.Zero(t, h.bytes)
+}
+
+func TestFileThatShrinksEndsTheTransferAndIsNoSuccess(t *testing.T) {
+	dir := tree(t, nil)
+	name := filepath.Join(dir, "big")
+	require.NoError(t, os.WriteFile(name, bytes.Repeat(nbp, 1+maxHeldFile/len(nbp)), 0o644))
+	l := startTFTP(t, &TFTPServer{Files: openDir(t, dir)})
+	c := l.rom(t)
+	c.request(1, "big", "octet")
+	c.receive()
+	require.NoError(t, os.Truncate(name, 600))
+	for block := uint16(1); ; block++ {
+		c.ack(block)
+		op, b := c.receive()
+		if op == 5 {
+			require.Contains(t, string(b), "the server cannot read the file")
+			break
+		}
+	}
+	got := l.seen.wait(t, 1)[0]
+	require.ErrorContains(t, got.Err, "became shorter")
+	require.False(t, got.Complete())
+}

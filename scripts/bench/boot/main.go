@@ -42,8 +42,9 @@ type outcome struct {
 	Bytes    int64
 	Loaded   int
 	Failed   int
-	Repeated int    // requests and acknowledgements that a client said again
-	Why      string // of the first that failed
+	Repeated int     // requests and acknowledgements that a client said again
+	Why      string  // of the first that failed
+	CPU      float64 // seconds that the server and its children used, start and end included
 }
 
 func (o outcome) rate() float64 { return float64(o.Bytes) / 1e6 / o.Seconds }
@@ -156,13 +157,15 @@ func (r *rack) turns(ctx context.Context, servers []server, s storm, rounds int,
 		}
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "server\tMB/s median\tlowest\thighest\tloaded\tfailed\tsaid again by clients")
+	fmt.Fprintln(w, "server\tMB/s median\tlowest\thighest\tCPU s/GB\tloaded\tfailed\tsaid again by clients")
 	failed := 0
 	for _, server := range servers {
 		all := results[server.name]
 		slices.SortFunc(all, func(a, b outcome) int { return int(a.rate()*1000) - int(b.rate()*1000) })
 		var sum outcome
 		for _, o := range all {
+			sum.CPU += o.CPU
+			sum.Bytes += o.Bytes
 			sum.Loaded += o.Loaded
 			sum.Failed += o.Failed
 			sum.Repeated += o.Repeated
@@ -170,8 +173,8 @@ func (r *rack) turns(ctx context.Context, servers []server, s storm, rounds int,
 				sum.Why = o.Why
 			}
 		}
-		fmt.Fprintf(w, "%s\t%.0f\t%.0f\t%.0f\t%d\t%d\t%d\t%s\n", server.name, all[len(all)/2].rate(), all[0].rate(),
-			all[len(all)-1].rate(), sum.Loaded, sum.Failed, sum.Repeated, sum.Why)
+		fmt.Fprintf(w, "%s\t%.0f\t%.0f\t%.0f\t%.2f\t%d\t%d\t%d\t%s\n", server.name, all[len(all)/2].rate(), all[0].rate(),
+			all[len(all)-1].rate(), sum.CPU/float64(sum.Bytes)*1e9, sum.Loaded, sum.Failed, sum.Repeated, sum.Why)
 		if server.ours {
 			failed += sum.Failed
 		}

@@ -102,6 +102,9 @@ func (r *rack) round(ctx context.Context, s server, what storm, protocol, dir st
 			err = errors.Join(err, errors.New("did not end when it was told to"))
 		}
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		if cmd.ProcessState != nil {
+			o.CPU = (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
+		}
 	}()
 
 	// One machine alone says when the server is up, and warms it.
@@ -116,15 +119,16 @@ func (r *rack) round(ctx context.Context, s server, what storm, protocol, dir st
 			return o, ctx.Err()
 		case <-time.After(100 * time.Millisecond):
 		}
-		o, err := r.storm(ctx, protocol, first)
-		if err == nil && o.Failed == 0 {
+		up, err := r.storm(ctx, protocol, first)
+		if err == nil && up.Failed == 0 {
 			break
 		}
 		if tries == 20 {
-			return o, fmt.Errorf("it does not serve: %v %s %s", err, o.Why, said.Bytes())
+			return o, fmt.Errorf("it does not serve: %v %s %s", err, up.Why, said.Bytes())
 		}
 	}
-	return r.storm(ctx, protocol, what)
+	o, err = r.storm(ctx, protocol, what)
+	return o, err
 }
 
 func (r *rack) storm(ctx context.Context, protocol string, s storm) (o outcome, err error) {
