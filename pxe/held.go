@@ -5,22 +5,14 @@ import (
 	"io"
 	"io/fs"
 	"sync"
-	"time"
 )
 
 // held are the contents of files that are being sent, each in memory once, however many machines load it: a storm of
 // hundreds of machines loads one and the same iPXE. What nobody loads is forgotten.
 type held struct {
 	mu    sync.Mutex
-	files map[heldKey]*heldFile
+	files map[version]*heldFile
 	bytes int64
-}
-
-// A heldKey tells versions of a file apart: by path, size and time of change, as for HTTP.
-type heldKey struct {
-	name string
-	size int64
-	time time.Time
 }
 
 type heldFile struct {
@@ -41,7 +33,7 @@ func (h *held) get(name string, file io.ReaderAt, info fs.FileInfo) (content io.
 	if size > maxHeldFile {
 		return nil, nil, false, nil
 	}
-	key := heldKey{name, size, info.ModTime()}
+	key := versionOf(name, info)
 	h.mu.Lock()
 	f := h.files[key]
 	if f == nil {
@@ -50,7 +42,7 @@ func (h *held) get(name string, file io.ReaderAt, info fs.FileInfo) (content io.
 			return nil, nil, false, nil
 		}
 		if h.files == nil {
-			h.files = make(map[heldKey]*heldFile)
+			h.files = make(map[version]*heldFile)
 		}
 		f = &heldFile{}
 		h.files[key] = f
