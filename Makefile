@@ -1,6 +1,7 @@
 # make demo    two virtual machines from bare metal to an installed Debian
 # make test    all tests
 # make unit    the tests without virtual machines, and a list of what was left out
+# make bench-boot  TFTP and HTTP beside tftpd-hpa, dnsmasq and nginx; docs/benchmarks.md
 # make check   format, vet, staticcheck, vulnerabilities, race detector
 
 GO          ?= go
@@ -13,7 +14,7 @@ CONCURRENT  := ./dhcp ./pxe ./hw ./inventory/... ./loda ./loda/agentapi ./loda/a
 	./loda/gitsource ./loda/depot ./loda/site ./loda/trust ./bootos/agent ./bootos/disk ./bootos/script ./bootos/storage \
 	./bootos/tool ./raid ./raid/command ./raid/host ./raid/plugin
 
-.PHONY: all setup build demo test unit check fmt vet staticcheck vuln race bench clean
+.PHONY: all setup build demo test unit check fmt vet staticcheck vuln race bench bench-boot clean
 
 all: build
 
@@ -58,6 +59,12 @@ race:
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./dhcp ./pxe ./hw ./inventory/... ./loda/configrepo ./loda/gitsource ./raid ./bootos/disk
+
+bench-boot:
+	scripts/setup bench
+	@mkdir -p build
+	$(GO) build -trimpath -o build/bench-boot ./scripts/bench/boot
+	$(AS_ROOT) build/bench-boot $(BENCH_BOOT)
 
 clean:
 	rm -rf bin build

@@ -53,6 +53,8 @@ type Client struct {
 	Local netip.AddrPort
 	// BaseURL is where the machine reaches this server, such as http://10.77.0.1:8080, without a trailing slash.
 	BaseURL string
+	// ArtifactsURL is where it fetches what is below /artifacts/; empty means BaseURL.
+	ArtifactsURL string
 	// Attempt counts, from 0, how often the machine has asked in vain in this boot.
 	Attempt int
 }

@@ -20,9 +20,16 @@
 // Once iPXE runs the introduction, a machine never hangs silently and never falls through to its disk because a server
 // had a bad minute: a machine that waits for its installation keeps asking. If the Booter fails or is late, if it
 // answers what cannot be said in iPXE, or if a kernel cannot be fetched, the machine prints that, waits (2, 4, 8, 16,
-// then every 30 seconds) and asks again; after [Handler.MaxAttempts] it reboots, which also clears a confused NIC, and
-// starts anew. The local disk is booted only when the Booter says so with [LocalDisk]. Before the introduction, it is
+// then every 30 seconds, and up to half as much again, so that a rack does not ask in step) and asks again; after
+// [Handler.MaxAttempts] it reboots, which also clears a confused NIC, and starts anew. The local disk is booted only
+// when the Booter says so with [LocalDisk], or the site with [Handler.DiskAfterAttempts]. Before the introduction, it is
 // the firmware that decides: if DHCP, TFTP or /boot/ipxe do not answer, it goes on in its boot order.
+//
+// # In a boot storm
+//
+// TFTP transfers, Booter calls and what waits for either are bounded; whoever finds no room is told to come again, or
+// left to its own timer. A slow Booter delays the machine that it was asked about, and no file. docs/benchmarks.md has
+// figures beside those of other servers.
 //
 // # What a machine may say
 //

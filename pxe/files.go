@@ -16,6 +16,7 @@ import (
 type Files struct {
 	roots []*os.Root
 	nbps  bool
+	sums  digests
 }
 
 // OpenDir opens a directory whose files, and those below it, may all be read by everyone. Symbolic links work as long
@@ -123,11 +124,12 @@ func ours(err error) bool {
 	return false
 }
 
-// Close closes the directories. Files that are open stay open.
+// Close closes the directories, and ends the computing of digests. Files that are open stay open.
 func (f *Files) Close() error {
 	if f == nil {
 		return nil
 	}
+	f.sums.close()
 	var errs []error
 	for _, root := range f.roots {
 		errs = append(errs, root.Close())

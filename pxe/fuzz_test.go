@@ -1,10 +1,17 @@
 package pxe
 
 import (
+	"bytes"
+	"encoding/binary"
+	"errors"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -109,21 +116,144 @@ func FuzzScriptFromQuery(f *testing.F) {
 				Wait{Message: said, Retry: time.Duration(len(said)-9) * time.Minute},
 				Kernel{Kernel: "/k", Args: "quiet", Initrds: []string{"/i"}, Message: said},
 			} {
-				text, err := render(in, c, 20)
+				text, err := render(in, c, retries{max: 20})
 				require.NoError(t, err)
 				requireScript(t, text)
 			}
 			// What does not fit into a kernel command may be refused, never bent.
-			if text, err := render(Kernel{Kernel: "/k" + said, Args: said, Initrds: []string{said}}, c, 20); err == nil {
+			if text, err := render(Kernel{Kernel: "/k" + said, Args: said, Initrds: []string{said}}, c, retries{max: 20}); err == nil {
 				requireScript(t, text)
 			}
-			if text, err := render(Kernel{Kernel: "/k", Args: said}, c, 20); err == nil {
+			if text, err := render(Kernel{Kernel: "/k", Args: said}, c, retries{max: 20}); err == nil {
 				requireScript(t, text)
 				require.Contains(t, text, strings.Join(strings.Fields("http://"+host+"/k "+said+" || goto"), " "))
 			}
 		}
-		requireScript(t, renderRetry(message, c, 20))
-		requireScript(t, introduction(c.BaseURL, c.Attempt, 20))
+		requireScript(t, renderRetry(message, c, retries{max: 20}))
+		requireScript(t, introduction(c.BaseURL, c.Attempt, retries{max: 20}))
+		stubborn := retries{max: 20, disk: true, who: c.identity()}
+		requireScript(t, introduction(c.BaseURL, c.Attempt, stubborn))
+		requireScript(t, renderRetry(message, c, stubborn))
+	})
+}
+
+func FuzzTFTPRequest(f *testing.F) {
+	for _, s := range []string{
+		"\x00\x01snponly.efi\x00octet\x00blksize\x001468\x00tsize\x000\x00timeout\x005\x00windowsize\x0016\x00",
+		"\x00\x01/a\x00NETASCII\x00", "\x00\x02a\x00octet\x00", "\x00\x01\x00\x00", "\x00\x01a\x00mail\x00", "\x00\x01../../etc/passwd\x00octet\x00",
+		"\x00\x01a\x00octet\x00blksize\x00-1\x00blksize\x0099999\x00tsize\x00x\x00", "\x00\x03\x00\x01data", "", "\x00",
+	} {
+		f.Add([]byte(s), int64(174_000), 1450)
+	}
+	dir := f.TempDir()
+	secret := "what nobody may read"
+	require.NoError(f, os.WriteFile(filepath.Join(dir, "secret.efi"), []byte(secret), 0o644))
+	require.NoError(f, os.Mkdir(filepath.Join(dir, "public"), 0o755))
+	require.NoError(f, os.WriteFile(filepath.Join(dir, "public/a"), []byte("a"), 0o644))
+	require.NoError(f, os.Symlink("../secret.efi", filepath.Join(dir, "public/b")))
+	files, err := OpenDir(filepath.Join(dir, "public"))
+	require.NoError(f, err)
+	f.Cleanup(func() { files.Close() })
+	f.Fuzz(func(t *testing.T, packet []byte, size int64, maxBlock int) {
+		size, maxBlock = max(size, 0), min(max(maxBlock, 513), tftpMaxBlock)
+		op, r, err := parseTFTPRequest(packet)
+		if err != nil {
+			return
+		}
+		require.Contains(t, []uint16{tftpRRQ, tftpWRQ}, op)
+		require.LessOrEqual(t, len(r.options), maxTFTPOptions)
+		terms := r.negotiate(size, maxBlock, 32)
+		require.GreaterOrEqual(t, terms.block, 512)
+		require.LessOrEqual(t, terms.block, maxBlock)
+		require.GreaterOrEqual(t, terms.window, 1)
+		require.LessOrEqual(t, terms.window, 32)
+		require.LessOrEqual(t, terms.timeout, 255*time.Second)
+		if terms.oack != nil {
+			require.Less(t, len(terms.oack), 100, "an answer is no amplifier")
+			require.Zero(t, bytes.Count(terms.oack[2:], []byte{0})%2, "options have values")
+			require.Zero(t, terms.oack[len(terms.oack)-1])
+		}
+		if file, info, err := files.Open(r.Path); err == nil {
+			defer file.Close()
+			require.EqualValues(t, 1, info.Size(), "%q is the one file there is", r.Path)
+		}
+	})
+}
+
+// A client that says anything at any time gets packets of the file or none, and the transfer ends.
+func FuzzTFTPClient(f *testing.F) {
+	f.Add([]byte{0, 4, 0, 0, 0, 4, 0, 1, 0, 4, 0, 2}, 3, true)
+	f.Add([]byte{0, 4, 0, 1, 0, 4, 0, 1, 0, 5, 0, 0}, 1, false)
+	f.Add([]byte{0, 4, 255, 255, 0, 4, 0, 0, 9, 9, 9, 9}, 8, true)
+	content := bytes.Repeat([]byte("0123456789"), 700)
+	f.Fuzz(func(t *testing.T, said []byte, window int, options bool) {
+		now := time.Unix(0, 0)
+		var started atomic.Bool
+		written := 0
+		s := &tftpSender{file: bytes.NewReader(content), size: int64(len(content)), giveUp: 20 * time.Second, started: &started,
+			terms: terms{block: 512, window: min(max(window, 1), 64)}, waits: waits{least: tftpLeastWait, most: time.Second}}
+		s.write = func(p []byte) error {
+			written++
+			if p[1] == tftpOACK {
+				require.True(t, options)
+				return nil
+			}
+			block := int(binary.BigEndian.Uint16(p[2:]))
+			at := (block - 1) * 512
+			require.Equal(t, content[at:min(at+512, len(content))], p[4:])
+			return nil
+		}
+		if options {
+			s.terms.oack = []byte("\x00\x06tsize\x007000\x00")
+		}
+		err := s.begin(now)
+		for chunk := range slices.Chunk(said[:min(len(said), 4000)], 4) {
+			if err != nil {
+				break
+			}
+			before := written
+			now = now.Add(time.Millisecond)
+			err = s.hear(chunk, now)
+			require.LessOrEqual(t, written-before, s.terms.window, "one packet never causes more than a window")
+		}
+		for expired := 0; err == nil; expired++ {
+			require.Less(t, expired, 100, "a silent client is given up")
+			now = s.again
+			err = s.expire(now)
+		}
+		require.LessOrEqual(t, s.sent, s.size)
+		if errors.Is(err, errTFTPDone) {
+			require.Equal(t, s.size, s.sent)
+		}
+	})
+}
+
+func FuzzHTTPPath(f *testing.F) {
+	for _, s := range []string{"/artifacts/a", "/artifacts/../secret.efi", "/artifacts/%2e%2e/secret.efi", "/boot/b", "/artifacts/b", "/x",
+		"/artifacts/sha256/" + strings.Repeat("a", 64), "/artifacts//a", "/boot/ipxe", "/artifacts/\x00", "/artifacts/sha256/../b"} {
+		f.Add(s, "bytes=0-")
+	}
+	dir := f.TempDir()
+	secret := "what nobody may read"
+	require.NoError(f, os.WriteFile(filepath.Join(dir, "secret.efi"), []byte(secret), 0o644))
+	require.NoError(f, os.Mkdir(filepath.Join(dir, "public"), 0o755))
+	require.NoError(f, os.WriteFile(filepath.Join(dir, "public/a"), []byte("a"), 0o644))
+	require.NoError(f, os.Symlink("../secret.efi", filepath.Join(dir, "public/b")))
+	files, err := OpenDir(filepath.Join(dir, "public"))
+	require.NoError(f, err)
+	f.Cleanup(func() { files.Close() })
+	h := &Handler{Booter: &booter{in: LocalDisk{}}, Artifacts: files, NBPs: files, Logger: quiet()}
+	f.Fuzz(func(t *testing.T, path, byteRange string) {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.URL.Path = path
+		r.Header.Set("Range", byteRange)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		require.NotContains(t, w.Body.String(), secret)
+		require.Contains(t, []int{200, 206, 400, 404, 416}, w.Code, "%q", path)
+		if w.Code == 200 && path != "/boot/ipxe" && path != "/boot/script" {
+			require.Equal(t, "a", w.Body.String())
+		}
 	})
 }
 

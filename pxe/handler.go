@@ -8,8 +8,11 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"os"
 	"path"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -21,7 +24,14 @@ import (
 //	GET /boot/{file}    the iPXE binaries of NBPs, for UEFI HTTP boot
 //	GET /artifacts/...  the files of Artifacts
 //
-// HEAD works wherever GET does, but for /boot/script. It must be plain HTTP, as firmware speaks nothing else.
+//	GET /artifacts/sha256/{hex}  the file of Artifacts that has this digest, whatever its name
+//
+// HEAD works wherever GET does, but for /boot/script. /boot/ must be plain HTTP, as firmware speaks nothing else; see
+// ArtifactsURL for the rest.
+//
+// Files come with ranges, a strong ETag and Repr-Digest (RFC 9530), both of which are their SHA-256. A file of more than
+// 64 MiB gets them when it has been read once, which its first request begins; until then its ETag is made of size and
+// time of change, and is accepted for as long as the file has not changed.
 type Handler struct {
 	// Booter decides. It is required.
 	Booter Booter
@@ -33,10 +43,21 @@ type Handler struct {
 	// sent back to the address that it asked (the Host header), which is right unless there is a proxy. It is not
 	// escaped.
 	BaseURL string
+	// ArtifactsURL is where machines fetch /artifacts/ of kernels and initrds, such as https://10.77.0.1:8443 for another
+	// [http.Server] with this same handler; empty means as BaseURL. iPXE must have been built for HTTPS and trust the
+	// certificate, which some builds want to be RSA; Debian's is not. It is not escaped.
+	ArtifactsURL string
 	// BootTimeout is the deadline of [Booter]; 0 means 10 seconds.
 	BootTimeout time.Duration
-	// MaxAttempts is how often a machine asks in vain before it reboots; 0 means 20, about nine minutes.
+	// MaxDecisions is how many machines the Booter is asked about at the same time; 0 means 256. Sixteen times as many
+	// wait for their turn, within BootTimeout; the rest is sent away at once and asks again. A Booter that does not heed
+	// its deadline keeps its place until it returns.
+	MaxDecisions int
+	// MaxAttempts is how often a machine asks in vain before it gives up; 0 means 20, nine to fourteen minutes.
 	MaxAttempts int
+	// DiskAfterAttempts makes a machine that gives up boot its local disk; otherwise it reboots and starts anew. It is
+	// for sites whose installed machines boot by network always and shall run when the boot server does not.
+	DiskAfterAttempts bool
 	// Observe, if not nil, is told of every finished request, in order, from a goroutine of its own. The server
 	// never waits for it: while it is slow, up to 4,096 transfers are kept, further ones are dropped and counted in
 	// the log.
@@ -45,6 +66,9 @@ type Handler struct {
 	Logger *slog.Logger
 
 	observations observations
+	places       sync.Once
+	deciding     chan struct{}
+	waiting      atomic.Int64
 }
 
 // Flush waits until Observe has been told of all requests that are finished, or ctx is done.
@@ -89,7 +113,7 @@ func (h *Handler) serveIntroduction(w *recorder, r *http.Request) {
 	limit := h.maxAttempts()
 	// At the limit the machine has just rebooted, or cannot: it starts anew.
 	attempt := parseAttempt(r.URL.Query(), limit) % limit
-	writeScript(w, introduction(base, attempt, limit))
+	writeScript(w, introduction(base, attempt, h.retries(remoteAddr(r).String())))
 }
 
 func (h *Handler) serveScript(w *recorder, r *http.Request) {
@@ -107,6 +131,7 @@ func (h *Handler) serveScript(w *recorder, r *http.Request) {
 		h.refuse(w, r, http.StatusBadRequest, err)
 		return
 	}
+	c.ArtifactsURL = strings.TrimRight(h.ArtifactsURL, "/")
 	c.Attempt = parseAttempt(query, h.maxAttempts()-1)
 
 	text, err := h.decide(r.Context(), c)
@@ -120,7 +145,7 @@ func (h *Handler) serveScript(w *recorder, r *http.Request) {
 			"macs", macs(c), "client", c.Remote, "attempt", c.Attempt, "err", err)
 		w.err = err
 		text = renderRetry("the boot server cannot say now what this machine boots; its log has the reason",
-			c, h.maxAttempts())
+			c, h.retries(c.identity()))
 	}
 	writeScript(w, text)
 }
@@ -133,6 +158,10 @@ func (h *Handler) decide(ctx context.Context, c Client) (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	leave, err := h.place(ctx)
+	if err != nil {
+		return "", err
+	}
 	type answer struct {
 		in  Instruction
 		err error
@@ -140,6 +169,7 @@ func (h *Handler) decide(ctx context.Context, c Client) (string, error) {
 	answers := make(chan answer, 1)
 	go func() {
 		var a answer
+		defer leave()
 		defer func() {
 			if p := recover(); p != nil {
 				a = answer{nil, fmt.Errorf("the Booter panicked: %v", p)}
@@ -153,14 +183,54 @@ func (h *Handler) decide(ctx context.Context, c Client) (string, error) {
 		if a.err != nil {
 			return "", fmt.Errorf("asking the Booter: %w", a.err)
 		}
-		return render(a.in, c, h.maxAttempts())
+		return render(a.in, c, h.retries(c.identity()))
 	case <-ctx.Done():
 		return "", fmt.Errorf("the Booter did not answer within %v: %w", timeout, ctx.Err())
 	}
 }
 
+// place waits until the Booter may be asked.
+func (h *Handler) place(ctx context.Context) (leave func(), err error) {
+	h.places.Do(func() {
+		n := h.MaxDecisions
+		if n <= 0 {
+			n = 256
+		}
+		h.deciding = make(chan struct{}, n)
+	})
+	leave = func() { <-h.deciding }
+	select {
+	case h.deciding <- struct{}{}:
+		return leave, nil
+	default:
+	}
+	defer h.waiting.Add(-1)
+	if h.waiting.Add(1) > int64(16*cap(h.deciding)) {
+		return nil, fmt.Errorf("the Booter is asked about %d machines, and sixteen times as many wait", cap(h.deciding))
+	}
+	select {
+	case h.deciding <- struct{}{}:
+		return leave, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("the Booter is asked about %d other machines: %w", cap(h.deciding), ctx.Err())
+	}
+}
+
 func (h *Handler) serveFile(w *recorder, r *http.Request, files *Files, name string) {
-	file, info, err := files.Open(name)
+	digest, addressed := strings.CutPrefix(name, "sha256/")
+	var file *os.File
+	var info fs.FileInfo
+	var err error
+	if addressed && digestForm.MatchString(digest) {
+		if name, err = files.named(r.Context(), digest); err == nil {
+			w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+		}
+	} else {
+		digest = ""
+	}
+	if err == nil {
+		file, info, err = files.Open(name)
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		h.refuse(w, r, http.StatusNotFound, err)
@@ -172,12 +242,27 @@ func (h *Handler) serveFile(w *recorder, r *http.Request, files *Files, name str
 	defer file.Close()
 	w.size = info.Size()
 	header := w.Header()
-	// Size and time of change tell versions apart as long as files are replaced and not written to in place, which
-	// nobody should do under a running transfer anyway.
-	header.Set("ETag", fmt.Sprintf(`"%x-%x"`, info.ModTime().UnixNano(), info.Size()))
+	if digest == "" {
+		digest = files.digest(r.Context(), name, info, info.Size() <= maxDigestNow)
+	}
+	header.Set("ETag", etag(r, digest, info))
+	if digest != "" {
+		header.Set("Repr-Digest", reprDigest(digest))
+	}
 	header.Set("Content-Type", contentType(name))
 	header.Set("X-Content-Type-Options", "nosniff")
 	http.ServeContent(w, r, "", info.ModTime(), file)
+}
+
+// etag tells versions of a file apart: by digest, or by size and time of change where that is not known, or was not when
+// the client began. That holds as long as files are replaced and not written to in place, which nobody should do under a
+// running transfer anyway.
+func etag(r *http.Request, digest string, info fs.FileInfo) string {
+	plain := fmt.Sprintf(`"%x-%x"`, info.ModTime().UnixNano(), info.Size())
+	if digest == "" || r.Header.Get("If-Range") == plain || r.Header.Get("If-None-Match") == plain {
+		return plain
+	}
+	return `"` + digest + `"`
 }
 
 // contentType never says HTML: an artifact is nothing for a browser. application/efi is what UEFI's HTTP boot wants
@@ -208,7 +293,7 @@ func (h *Handler) refuse(w *recorder, r *http.Request, status int, err error) {
 	http.Error(w, http.StatusText(status), status)
 }
 
-// defaultAttempts is about nine minutes.
+// defaultAttempts is nine to fourteen minutes.
 const defaultAttempts = 20
 
 func (h *Handler) maxAttempts() int {
@@ -216,6 +301,10 @@ func (h *Handler) maxAttempts() int {
 		return defaultAttempts
 	}
 	return h.MaxAttempts
+}
+
+func (h *Handler) retries(who string) retries {
+	return retries{max: h.maxAttempts(), disk: h.DiskAfterAttempts, who: who}
 }
 
 func (h *Handler) log() *slog.Logger {

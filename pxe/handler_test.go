@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -194,11 +195,11 @@ func TestFailingBooterMakesTheMachineAskAgainAndNeverBootItsDisk(t *testing.T) {
 			h := &Handler{Booter: b, BootTimeout: 50 * time.Millisecond, MaxAttempts: 5, Observe: o.observe,
 				Logger: slog.New(slog.NewTextHandler(&log, nil))}
 			s := serve(t, h)
-			for attempt, want := range map[int]string{0: "sleep 2\n", 1: "sleep 4\n", 4: "reboot ||\n", 99: "reboot ||\n"} {
+			for attempt, want := range map[int]string{0: "sleep [23]\n", 1: "sleep [456]\n", 4: "reboot \\|\\|\n", 99: "reboot \\|\\|\n"} {
 				resp, body := get(t, fmt.Sprintf("%s/boot/script?serial=ABC&try=%d", s.URL, attempt))
 				require.Equal(t, 200, resp.StatusCode, "a script is what the machine can show")
 				requireScript(t, body)
-				require.Contains(t, body, want)
+				require.Regexp(t, want, body)
 				require.NotContains(t, body, "sanboot")
 				require.NotContains(t, body, "exit")
 				require.NotContains(t, body, "hunter2", "the console is for everyone")
@@ -241,7 +242,8 @@ func TestArtifactsAreServedLikeFilesOfAWebServer(t *testing.T) {
 	require.Equal(t, "application/octet-stream", resp.Header.Get("Content-Type"))
 	require.Equal(t, "bytes", resp.Header.Get("Accept-Ranges"))
 	etag := resp.Header.Get("ETag")
-	require.Regexp(t, `^"[0-9a-f]+-a"$`, etag)
+	require.Equal(t, `"84d89877f0d4041efb6bf91a16f0248f2fd573e6af05c19f96bedb9f882f7882"`, etag, "its SHA-256")
+	require.Equal(t, "sha-256=:hNiYd/DUBB77a/kaFvAkjy/Vc+avBcGflr7bn4gveII=:", resp.Header.Get("Repr-Digest"))
 
 	resp, body = do(t, "HEAD", image)
 	require.Equal(t, 200, resp.StatusCode)
@@ -288,6 +290,170 @@ func TestArtifactsAreServedLikeFilesOfAWebServer(t *testing.T) {
 	require.Equal(t, 206, all[2].Status)
 	require.EqualValues(t, 6, all[2].Bytes)
 	require.ErrorIs(t, all[len(all)-3].Err, fs.ErrNotExist)
+}
+
+func TestArtifactIsFoundByItsDigest(t *testing.T) {
+	sum := func(text string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(text))) }
+	dir := tree(t, map[string]string{"bootos/vmlinuz": "kernel", ".hidden": "hidden", "sha256/" + sum("initrd"): "initrd",
+		"sha256/" + sum("right"): "wrong"})
+	require.NoError(t, os.Symlink("bootos/vmlinuz", filepath.Join(dir, "link")))
+	h := &Handler{Booter: &booter{}, Artifacts: openDir(t, dir)}
+	s := serve(t, h)
+	at := func(digest string) string { return s.URL + "/artifacts/sha256/" + digest }
+
+	for _, text := range []string{"kernel", "initrd"} {
+		resp, body := get(t, at(sum(text)))
+		require.Equal(t, 200, resp.StatusCode)
+		require.Equal(t, text, body)
+		require.Contains(t, resp.Header.Get("Cache-Control"), "immutable")
+		require.Equal(t, `"`+sum(text)+`"`, resp.Header.Get("ETag"))
+	}
+	resp, body := get(t, at(sum("right")))
+	require.Equal(t, 500, resp.StatusCode, "a damaged file is not served under a name that it does not deserve")
+	require.NotContains(t, body, "wrong")
+	require.Empty(t, resp.Header.Get("ETag"))
+	for _, digest := range []string{sum("hidden"), sum("secret"), sum("nobody's"), strings.ToUpper(sum("kernel")), "x", ""} {
+		resp, _ = get(t, at(digest))
+		require.Equal(t, 404, resp.StatusCode, digest)
+	}
+
+	// What changes is not what it was any more, also where size and time of change say that nothing has happened.
+	name := filepath.Join(dir, "bootos/vmlinuz")
+	info, err := os.Stat(name)
+	require.NoError(t, err)
+	time.Sleep(20 * time.Millisecond) // the kernel keeps ctime by its tick
+	require.NoError(t, os.WriteFile(name+".new", []byte("KERNEL"), 0o644))
+	require.NoError(t, os.Rename(name+".new", name))
+	require.NoError(t, os.Chtimes(name, info.ModTime(), info.ModTime()))
+	resp, _ = get(t, at(sum("kernel")))
+	require.Equal(t, 404, resp.StatusCode)
+	resp, _ = get(t, s.URL+"/artifacts/bootos/vmlinuz")
+	require.Equal(t, `"`+sum("KERNEL")+`"`, resp.Header.Get("ETag"))
+	resp, body = get(t, at(sum("KERNEL")))
+	require.Equal(t, 200, resp.StatusCode)
+	require.Equal(t, "KERNEL", body)
+}
+
+func TestLargeArtifactIsServedBeforeItsDigestIsKnown(t *testing.T) {
+	dir := tree(t, nil)
+	name := filepath.Join(dir, "image")
+	require.NoError(t, os.WriteFile(name, nil, 0o644))
+	require.NoError(t, os.Truncate(name, maxDigestNow+1))
+	files := openDir(t, dir)
+	s := serve(t, &Handler{Booter: &booter{}, Artifacts: files})
+	resp, _ := do(t, "HEAD", s.URL+"/artifacts/image")
+	plain := resp.Header.Get("ETag")
+	require.Regexp(t, `^"[0-9a-f]+-4000001"$`, plain)
+	require.Empty(t, resp.Header.Get("Repr-Digest"))
+
+	want, err := files.Digest(t.Context(), "image")
+	require.NoError(t, err)
+	resp, _ = do(t, "HEAD", s.URL+"/artifacts/image")
+	require.Equal(t, `"`+want+`"`, resp.Header.Get("ETag"))
+	resp, body := get(t, s.URL+"/artifacts/image", "Range", "bytes=67108860-", "If-Range", plain)
+	require.Equal(t, 206, resp.StatusCode, "a transfer that began with the other ETag goes on")
+	require.Len(t, body, 5)
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.NoError(t, os.Truncate(name, maxDigestNow+2))
+	_, err = files.Digest(canceled, "image")
+	require.ErrorIs(t, err, context.Canceled)
+	_, err = files.Digest(t.Context(), "no-such-file")
+	require.ErrorIs(t, err, fs.ErrNotExist)
+}
+
+func TestArtifactsMayComeByHTTPS(t *testing.T) {
+	dir := tree(t, map[string]string{"vmlinuz": "kernel"})
+	h := &Handler{Booter: &booter{in: Kernel{Kernel: "/artifacts/vmlinuz", Initrds: []string{"/boot/x", "http://o/i"}}},
+		Artifacts: openDir(t, dir), Logger: quiet()}
+	secure := httptest.NewTLSServer(h)
+	t.Cleanup(secure.Close)
+	h.ArtifactsURL = secure.URL + "/"
+	plain := serve(t, h)
+	_, script := get(t, plain.URL+"/boot/script?serial=ABC")
+	requireScript(t, script)
+	require.Contains(t, script, "kernel --name kernel "+secure.URL+"/artifacts/vmlinuz ")
+	require.Contains(t, script, "initrd --name initrd0 "+plain.URL+"/boot/x ")
+	require.Contains(t, script, "initrd --name initrd1 http://o/i ")
+	require.Contains(t, script, plain.URL+"/boot/ipxe", "iPXE asks in the clear: it must be able to, whatever it was built with")
+	resp, err := secure.Client().Get(secure.URL + "/artifacts/vmlinuz")
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.Equal(t, "kernel", string(body))
+}
+
+func TestMachineThatGivesUpMayBootItsDisk(t *testing.T) {
+	s := serve(t, &Handler{Booter: &booter{err: errors.New("no")}, MaxAttempts: 3, DiskAfterAttempts: true})
+	_, body := get(t, s.URL+"/boot/ipxe")
+	requireScript(t, body)
+	require.Equal(t, 3, strings.Count(body, "chain "), "first it asks as often as any other")
+	require.Regexp(t, `(?s)chain .*iseq \$\{platform\} efi && exit 1 \|\|\nsanboot .*\nexit\n$`, body)
+	require.NotContains(t, body, "reboot")
+	for platform, want := range map[string]string{"efi": "exit 1\n", "pcbios": "exit\n"} {
+		_, body = get(t, s.URL+"/boot/script?serial=ABC&try=1&platform="+platform)
+		requireScript(t, body)
+		require.Contains(t, body, "chain ", "it has attempts left")
+		_, body = get(t, s.URL+"/boot/script?serial=ABC&try=2&platform="+platform)
+		requireScript(t, body)
+		require.NotContains(t, body, "chain ")
+		require.True(t, strings.HasSuffix(body, want), "%s", body)
+		require.Equal(t, platform == "pcbios", strings.Contains(body, "sanboot"))
+	}
+}
+
+func TestMachinesThatWerePoweredOnTogetherAskAgainApart(t *testing.T) {
+	seen := make(map[time.Duration]int)
+	for i := range 200 {
+		r := retries{max: 20, who: fmt.Sprintf("52:54:00:00:00:%02x", i)}
+		require.Equal(t, r.pause(4), r.pause(4), "the same machine always waits the same")
+		for attempt := range 20 {
+			require.GreaterOrEqual(t, r.pause(attempt), backoff(attempt))
+			require.LessOrEqual(t, r.pause(attempt), backoff(attempt)*3/2)
+		}
+		seen[r.pause(4)]++
+	}
+	require.Greater(t, len(seen), 12, "of 16 seconds")
+	for pause, machines := range seen {
+		require.Less(t, machines, 40, "%v", pause)
+	}
+}
+
+func TestSlowBooterIsAskedAboutSoManyMachinesOnlyAndDelaysNobodyElse(t *testing.T) {
+	release := make(chan struct{})
+	b := &booter{in: LocalDisk{}, do: func(context.Context) { <-release }} // it does not even heed its deadline
+	dir := tree(t, map[string]string{"vmlinuz": "kernel"})
+	h := &Handler{Booter: b, Artifacts: openDir(t, dir), MaxDecisions: 2, BootTimeout: 300 * time.Millisecond}
+	s := serve(t, h)
+	var wg sync.WaitGroup
+	bodies := make(chan string, 50)
+	for i := range 50 {
+		wg.Go(func() {
+			resp, err := http.Get(fmt.Sprintf("%s/boot/script?serial=ABC%d", s.URL, i))
+			if err != nil {
+				bodies <- err.Error()
+				return
+			}
+			defer resp.Body.Close()
+			body, _ := io.ReadAll(resp.Body)
+			bodies <- string(body)
+		})
+	}
+	require.Eventually(t, func() bool { return h.waiting.Load() == 32 }, 10*time.Second, time.Millisecond)
+	_, body := get(t, s.URL+"/artifacts/vmlinuz")
+	require.Equal(t, "kernel", body, "files do not wait for the inventory")
+	wg.Wait()
+	for range 50 {
+		require.Contains(t, <-bodies, "asking again in")
+	}
+	require.Len(t, b.clients(), 2, "two places are still taken by calls that do not end")
+	close(release)
+	require.Eventually(t, func() bool {
+		_, body := get(t, s.URL+"/boot/script?serial=ABC&platform=efi")
+		return strings.Contains(body, "local disk")
+	}, 10*time.Second, 10*time.Millisecond)
+	require.Zero(t, h.waiting.Load())
 }
 
 func TestUEFIHTTPBootFindsTheNBP(t *testing.T) {
@@ -400,5 +566,5 @@ func TestIntroductionSentByHTTP10ClientsHasALength(t *testing.T) {
 	fmt.Fprintf(conn, "HEAD /boot/ipxe HTTP/1.0\r\nHost: 10.0.0.1\r\n\r\n")
 	resp, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: "HEAD"})
 	require.NoError(t, err)
-	require.EqualValues(t, len(introduction("http://10.0.0.1", 0, 20)), resp.ContentLength)
+	require.EqualValues(t, len(introduction("http://10.0.0.1", 0, retries{max: 20, who: "127.0.0.1"})), resp.ContentLength)
 }

@@ -2,6 +2,7 @@ package pxe
 
 import (
 	"fmt"
+	"hash/fnv"
 	"net/url"
 	"strconv"
 	"strings"
@@ -107,6 +108,14 @@ func location(base, loc string) (string, error) {
 	return loc, nil
 }
 
+// location is where this machine fetches something.
+func (c Client) location(loc string) (string, error) {
+	if c.ArtifactsURL != "" && strings.HasPrefix(loc, "/artifacts/") {
+		return location(c.ArtifactsURL, loc)
+	}
+	return location(c.BaseURL, loc)
+}
+
 var fetchable = map[string]bool{"http": true, "https": true, "tftp": true, "ftp": true, "nfs": true}
 
 // A script is written line by line; every method keeps the rule that foreign text enters only escaped or validated.
@@ -148,37 +157,73 @@ func (s *script) say(msg string) {
 // ask writes the end of a script that goes back to the server: it chains to url until that succeeds, with growing
 // pauses, and reboots when it has failed too often. --replace makes the fetched script's exit status that of iPXE
 // itself: without it, a script that leaves for the local disk with `exit 1` would come back here.
-func (s *script) ask(url string, attempt, maxAttempts int) {
+func (s *script) ask(url string, attempt int, r retries) {
 	s.line(":ask")
-	for i := attempt; i < maxAttempts; i++ {
+	for i := attempt; i < r.max; i++ {
 		s.line("chain", "--replace", "--autofree", url, "||")
-		s.say(fmt.Sprintf("no answer from the boot server, attempt %d of %d", i+1, maxAttempts))
-		s.line("sleep", seconds(backoff(i)))
+		s.say(fmt.Sprintf("no answer from the boot server, attempt %d of %d", i+1, r.max))
+		s.line("sleep", seconds(r.pause(i)))
 	}
-	s.reboot("goto", "ask")
+	s.giveUp(r, "", "goto", "ask")
 }
 
-// reboot starts the machine anew; an iPXE that was built without the command goes on with otherwise.
-func (s *script) reboot(otherwise ...string) {
+// giveUp starts the machine anew, or leaves it to its disk; an iPXE that was built without the command goes on with
+// otherwise.
+func (s *script) giveUp(r retries, platform Platform, otherwise ...string) {
+	if r.disk {
+		s.say("giving up, booting from the local disk")
+		s.leave(platform)
+		return
+	}
 	s.say("giving up, rebooting")
 	s.line("sleep", "10")
 	s.line(append([]string{"reboot", "||"}, otherwise...)...)
 }
 
 // again pauses and sends the machine through the introduction once more; attempt is what has failed so far.
-func (s *script) again(base string, pause time.Duration, attempt, maxAttempts int) {
+func (s *script) again(base string, platform Platform, pause time.Duration, attempt int, r retries) {
 	next := base + "/boot/ipxe"
 	if attempt > 0 {
 		next += "?try=" + strconv.Itoa(attempt)
 	}
-	if attempt >= maxAttempts {
-		s.reboot()
+	if attempt >= r.max {
+		s.giveUp(r, platform)
+		if r.disk {
+			return
+		}
 		attempt, next = 0, base+"/boot/ipxe"
 	} else {
 		s.say(fmt.Sprintf("asking again in %s seconds", seconds(pause)))
 		s.line("sleep", seconds(pause))
 	}
-	s.ask(next, attempt, maxAttempts)
+	s.ask(next, attempt, r)
+}
+
+// retries say how a machine goes on asking.
+type retries struct {
+	max  int    // attempts, after which it gives up
+	disk bool   // then it boots its disk, and does not start anew
+	who  string // tells machines apart, so that those which were powered on together do not ask together for ever
+}
+
+// pause is the backoff after an attempt and up to half as much again. The surplus is always the same for one machine and
+// attempt, as iPXE has no dice, and a script that can be foretold can be tested.
+func (r retries) pause(attempt int) time.Duration {
+	pause := backoff(attempt)
+	if r.who == "" {
+		return pause
+	}
+	h := fnv.New32a()
+	_, _ = fmt.Fprintf(h, "%s %d", r.who, attempt)
+	return pause + time.Duration(h.Sum32()%uint32(pause/(2*time.Second)+1))*time.Second
+}
+
+// identity is what of a machine tells it from others, if anything does.
+func (c Client) identity() string {
+	if len(c.MACs) > 0 {
+		return c.MACs[0].String()
+	}
+	return c.UUID + c.Serial
 }
 
 // backoff is the pause after the attempt, counted from 0: 2, 4, 8, 16, 30, 30... seconds.
@@ -198,7 +243,7 @@ func seconds(d time.Duration) string {
 // Free text of the firmware goes as hexadecimal digits (hexraw), although iPXE has uristring: until November 2021
 // iPXE decoded a URL and encoded it anew before it asked, so that a serial number `A&B+C` arrived as `A` (seen with
 // Debian's iPXE of 2019).
-func introduction(base string, attempt, maxAttempts int) string {
+func introduction(base string, attempt int, r retries) string {
 	s := newScript()
 	s.line("# Tells the boot server which machine this is, and runs what it answers.")
 	q := []string{"mac=${netX/mac}"}
@@ -214,27 +259,29 @@ func introduction(base string, attempt, maxAttempts int) string {
 	}
 	s.line("set", "loda-query", strings.Join(q, "&"))
 	s.say("asking " + base + " what to boot")
-	s.ask(base+"/boot/script?${loda-query}", attempt, maxAttempts)
+	s.ask(base+"/boot/script?${loda-query}", attempt, r)
 	return s.String()
 }
 
 // renderRetry is the script for a machine that cannot be told what to do now.
-func renderRetry(reason string, c Client, maxAttempts int) string {
+func renderRetry(reason string, c Client, r retries) string {
 	s := newScript()
 	s.say(reason)
-	s.again(c.BaseURL, backoff(c.Attempt), c.Attempt+1, maxAttempts)
+	s.again(c.BaseURL, c.Platform, r.pause(c.Attempt), c.Attempt+1, r)
 	return s.String()
 }
 
 // RenderScript writes an instruction as the iPXE script that [Handler] would answer a machine with. The error says what of
 // it cannot be said in iPXE.
-func RenderScript(in Instruction, c Client) (string, error) { return render(in, c, defaultAttempts) }
+func RenderScript(in Instruction, c Client) (string, error) {
+	return render(in, c, retries{max: defaultAttempts, who: c.identity()})
+}
 
 // render writes an instruction as a script. The error says what of it cannot be said in iPXE.
-func render(in Instruction, c Client, maxAttempts int) (string, error) {
+func render(in Instruction, c Client, r retries) (string, error) {
 	switch in := in.(type) {
 	case Kernel:
-		return renderKernel(in, c, maxAttempts)
+		return renderKernel(in, c, r)
 	case LocalDisk:
 		return renderLocalDisk(in, c), nil
 	case Wait:
@@ -245,7 +292,7 @@ func render(in Instruction, c Client, maxAttempts int) (string, error) {
 		s := newScript()
 		s.say(in.Message)
 		// Waiting is no failure: the count of attempts begins anew.
-		s.again(c.BaseURL, min(max(pause, time.Second), time.Hour), 0, maxAttempts)
+		s.again(c.BaseURL, c.Platform, min(max(pause, time.Second), time.Hour), 0, r)
 		return s.String(), nil
 	case Script:
 		// iPXE itself accepts any white space after the magic (script_probe).
@@ -260,8 +307,8 @@ func render(in Instruction, c Client, maxAttempts int) (string, error) {
 	}
 }
 
-func renderKernel(k Kernel, c Client, maxAttempts int) (string, error) {
-	kernel, err := location(c.BaseURL, k.Kernel)
+func renderKernel(k Kernel, c Client, r retries) (string, error) {
+	kernel, err := c.location(k.Kernel)
 	if err != nil {
 		return "", fmt.Errorf("kernel: %w", err)
 	}
@@ -271,7 +318,7 @@ func renderKernel(k Kernel, c Client, maxAttempts int) (string, error) {
 	}
 	var initrds, all []string
 	for i, loc := range k.Initrds {
-		initrd, err := location(c.BaseURL, loc)
+		initrd, err := c.location(loc)
 		if err != nil {
 			return "", fmt.Errorf("initrd %d: %w", i, err)
 		}
@@ -298,7 +345,7 @@ func renderKernel(k Kernel, c Client, maxAttempts int) (string, error) {
 	s.line("boot", "||", "goto", "failed")
 	s.line(":failed")
 	s.say("could not fetch or start the kernel")
-	s.again(c.BaseURL, backoff(c.Attempt), c.Attempt+1, maxAttempts)
+	s.again(c.BaseURL, c.Platform, r.pause(c.Attempt), c.Attempt+1, r)
 	return s.String(), nil
 }
 
@@ -313,13 +360,19 @@ func renderLocalDisk(d LocalDisk, c Client) string {
 		s.line("prompt", "--timeout", strconv.FormatInt(pause.Milliseconds(), 10), "Press", "a", "key", "to",
 			"go", "on", "at", "once", "||")
 	}
+	s.leave(c.Platform)
+	return s.String()
+}
+
+// leave goes on with the local disk. A platform that is not known is found out on the machine.
+func (s *script) leave(platform Platform) {
 	// UEFI: sanboot does not work in the iPXE of 2019; exit 0 counts as "booted something" and lands in the firmware's
 	// setup, exit 1 goes on in the boot order.
-	switch c.Platform {
+	switch platform {
 	case BIOS:
 	case EFI:
 		s.line("exit 1")
-		return s.String()
+		return
 	default:
 		s.line("iseq ${platform} efi && exit 1 ||")
 	}
@@ -329,5 +382,4 @@ func renderLocalDisk(d LocalDisk, c Client) string {
 		s.line("sanboot", "--no-describe", "--drive", fmt.Sprintf("%#x", 0x80+drive), "||")
 	}
 	s.line("exit")
-	return s.String()
 }

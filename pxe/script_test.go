@@ -50,7 +50,7 @@ func TestScriptsAreWhatMachinesHaveAlwaysRead(t *testing.T) {
 	} {
 		for _, platform := range []Platform{BIOS, EFI} {
 			t.Run(name+"-"+string(platform), func(t *testing.T) {
-				got, err := render(in, client(platform), 3)
+				got, err := render(in, client(platform), retries{max: 3})
 				require.NoError(t, err)
 				requireScript(t, got)
 				golden(t, name+"-"+string(platform), got)
@@ -58,16 +58,18 @@ func TestScriptsAreWhatMachinesHaveAlwaysRead(t *testing.T) {
 		}
 	}
 	t.Run("local-unknown", func(t *testing.T) {
-		got, err := render(LocalDisk{}, client(""), 3)
+		got, err := render(LocalDisk{}, client(""), retries{max: 3})
 		require.NoError(t, err)
 		golden(t, "local-unknown", got)
 	})
-	t.Run("introduction", func(t *testing.T) { golden(t, "introduction", introduction("http://10.77.0.1:8080", 1, 3)) })
-	t.Run("retry", func(t *testing.T) { golden(t, "retry", renderRetry("cannot say now", client(BIOS), 3)) })
+	t.Run("introduction", func(t *testing.T) {
+		golden(t, "introduction", introduction("http://10.77.0.1:8080", 1, retries{max: 3}))
+	})
+	t.Run("retry", func(t *testing.T) { golden(t, "retry", renderRetry("cannot say now", client(BIOS), retries{max: 3})) })
 	t.Run("retry-last", func(t *testing.T) {
 		c := client(BIOS)
 		c.Attempt = 2
-		golden(t, "retry-last", renderRetry("cannot say now", c, 3))
+		golden(t, "retry-last", renderRetry("cannot say now", c, retries{max: 3}))
 	})
 }
 
@@ -95,7 +97,7 @@ func TestWhatCannotBeSaidInIPXEIsRefused(t *testing.T) {
 		"args longer than Linux' buffer": Kernel{Kernel: "/k", Args: strings.Repeat("a=b ", 501)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := render(in, client(EFI), 3)
+			got, err := render(in, client(EFI), retries{max: 3})
 			require.Error(t, err, got)
 		})
 	}

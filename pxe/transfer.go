@@ -25,6 +25,10 @@ type Transfer struct {
 	Bytes int64
 	// Size is the size of the file, or -1 if there is none.
 	Size int64
+	// Retransmits is how many packets TFTP sent again because nobody had acknowledged them; BlockSize (bytes) and WindowSize
+	// (packets) are what was negotiated. They are 0 for HTTP.
+	Retransmits           int
+	BlockSize, WindowSize int
 	// Start is when the request arrived, Duration how long it took.
 	Start    time.Time
 	Duration time.Duration

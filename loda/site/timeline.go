@@ -241,6 +241,13 @@ func (s *Site) observeTransfer(t pxe.Transfer) {
 		rate = fmt.Sprintf(", %.1f MB/s", float64(t.Bytes)/1e6/sec)
 	}
 	message := fmt.Sprintf("%s %s: %d bytes in %s%s", t.Protocol, t.Path, t.Bytes, t.Duration.Round(time.Millisecond), rate)
+	data := map[string]any{"protocol": t.Protocol, "path": t.Path, "bytes": t.Bytes, "ms": t.Duration.Milliseconds(), "status": t.Status}
+	if t.BlockSize > 0 {
+		data["blksize"], data["windowsize"], data["retransmits"] = t.BlockSize, t.WindowSize, t.Retransmits
+	}
+	if t.Retransmits > 0 {
+		message += fmt.Sprintf(", %d packets sent again", t.Retransmits)
+	}
 	switch {
 	case t.Err != nil:
 		message += ": " + t.Err.Error()
@@ -248,7 +255,7 @@ func (s *Site) observeTransfer(t pxe.Transfer) {
 		message += ", ended by the machine"
 	}
 	s.timeline.add(inventory.Event{Time: t.Start.Add(t.Duration), MAC: mac, Kind: inventory.KindTransfer, Message: message,
-		Data: document(map[string]any{"protocol": t.Protocol, "path": t.Path, "bytes": t.Bytes, "ms": t.Duration.Milliseconds(), "status": t.Status})})
+		Data: document(data)})
 }
 
 func document(v any) json.RawMessage {
