@@ -1,6 +1,7 @@
 package pxe
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -59,12 +60,14 @@ type rack struct {
 	story     *story
 	seen      *transfers
 	chainload *Chainload // nil: the ROM's iPXE is good enough
+	nbp       string     // of UEFI; empty: snponly.efi
+	bootPort  string     // of HTTP; empty: 80
 }
 
 func startRack(t *testing.T, r *rack, artifacts *Files) {
 	t.Helper()
 	r.seen = &transfers{}
-	nbps, err := OpenNBPs("/usr/lib/ipxe", "/boot")
+	nbps, err := OpenNBPs("/usr/lib/ipxe", "/boot", shimDir, grubDir)
 	require.NoError(t, err)
 	t.Cleanup(func() { nbps.Close() })
 	mac, err := net.ParseMAC(vmMAC)
@@ -76,18 +79,20 @@ func startRack(t *testing.T, r *rack, artifacts *Files) {
 		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	tftp := &TFTPServer{Files: nbps, Observe: observe, Logger: quiet()}
-	done := make(chan error, 1)
-	go func() { done <- tftp.ListenAndServe(ctx) }()
-	t.Cleanup(func() { cancel(); require.NoError(t, <-done) })
-
 	booter := BooterFunc(func(ctx context.Context, c Client) (Instruction, error) {
 		if r.chainload != nil {
 			r.chainload.Done(c.MACs...)
 		}
 		return r.story.Boot(ctx, c)
 	})
-	web := &http.Server{Addr: rackServer + ":80",
+	port := cmp.Or(r.bootPort, "80")
+	grub := &GRUB{Booter: booter, BaseURL: "http://{server}:" + port, Logger: quiet()}
+	tftp := &TFTPServer{Files: nbps, GRUB: grub, Artifacts: artifacts, Observe: observe, Logger: quiet()}
+	done := make(chan error, 1)
+	go func() { done <- tftp.ListenAndServe(ctx) }()
+	t.Cleanup(func() { cancel(); require.NoError(t, <-done) })
+
+	web := &http.Server{Addr: rackServer + ":" + port,
 		Handler: &Handler{Booter: booter, NBPs: nbps, Artifacts: artifacts, Observe: observe, Logger: quiet()}}
 	served := make(chan error, 1)
 	go func() { served <- web.ListenAndServe() }()
@@ -109,7 +114,7 @@ func (r *rack) answer(conn net.PacketConn, _ net.Addr, m *dhcpv4.DHCPv4) {
 	if reply == dhcpv4.MessageTypeNone {
 		return
 	}
-	class, file := m.ClassIdentifier(), "snponly.efi"
+	class, file := m.ClassIdentifier(), cmp.Or(r.nbp, "snponly.efi")
 	options := []dhcpv4.Option{}
 	ipxe := m.Options.Has(dhcpv4.GenericOptionCode(175)) && (r.chainload == nil || !r.chainload.NeedsNBP(m.ClientHWAddr))
 	switch {

@@ -109,7 +109,11 @@ func (h *Handler) serveScript(w *recorder, r *http.Request) {
 	}
 	c.Attempt = parseAttempt(query, h.maxAttempts()-1)
 
-	text, err := h.decide(r.Context(), c)
+	var text string
+	in, err := decide(r.Context(), h.Booter, h.BootTimeout, c)
+	if err == nil {
+		text, err = render(in, c, h.maxAttempts())
+	}
 	if err != nil {
 		if r.Context().Err() != nil {
 			// The machine has gone; the connection is the only one that could be told.
@@ -125,9 +129,8 @@ func (h *Handler) serveScript(w *recorder, r *http.Request) {
 	writeScript(w, text)
 }
 
-// decide asks the Booter. It returns when the deadline has passed even if the Booter does not.
-func (h *Handler) decide(ctx context.Context, c Client) (string, error) {
-	timeout := h.BootTimeout
+// decide asks the Booter. It returns when the deadline, by default 10 seconds, has passed even if the Booter does not.
+func decide(ctx context.Context, booter Booter, timeout time.Duration, c Client) (Instruction, error) {
 	if timeout == 0 {
 		timeout = 10 * time.Second
 	}
@@ -146,16 +149,16 @@ func (h *Handler) decide(ctx context.Context, c Client) (string, error) {
 			}
 			answers <- a
 		}()
-		a.in, a.err = h.Booter.Boot(ctx, c)
+		a.in, a.err = booter.Boot(ctx, c)
 	}()
 	select {
 	case a := <-answers:
 		if a.err != nil {
-			return "", fmt.Errorf("asking the Booter: %w", a.err)
+			return nil, fmt.Errorf("asking the Booter: %w", a.err)
 		}
-		return render(a.in, c, h.maxAttempts())
+		return a.in, nil
 	case <-ctx.Done():
-		return "", fmt.Errorf("the Booter did not answer within %v: %w", timeout, ctx.Err())
+		return nil, fmt.Errorf("the Booter did not answer within %v: %w", timeout, ctx.Err())
 	}
 }
 
@@ -196,8 +199,7 @@ func contentType(name string) string {
 func (h *Handler) refuse(w *recorder, r *http.Request, status int, err error) {
 	level := slog.LevelWarn
 	switch {
-	case status == http.StatusNotFound && path.Base(r.URL.Path) == "autoexec.ipxe":
-		// Every recent iPXE asks for it.
+	case status == http.StatusNotFound && expectedMiss(r.URL.Path):
 		level = slog.LevelDebug
 	case status >= 500:
 		level = slog.LevelError

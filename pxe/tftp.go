@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"path"
 	"strings"
 	"time"
 
@@ -24,6 +23,10 @@ type TFTPServer struct {
 	Addr string
 	// Files are what is served. It is required.
 	Files *Files
+	// GRUB, if not nil, answers the GRUB of a signed boot chain: the names grub/grub.cfg and grub/ask;...
+	GRUB *GRUB
+	// Artifacts, if not nil, are the files of the names artifacts/..., which GRUB fetches by TFTP.
+	Artifacts *Files
 	// BlockSize is the largest block size that a client gets, 513 to 65464; 0 means 1450, which survives most
 	// tunnels. Set 1400 under deeper overlays. It is clamped to the interface's MTU in any case: PXE ROMs do not put
 	// fragments together. A client that asks for less than 512 gets 512, as if it had not asked (RFC 2347).
@@ -129,9 +132,7 @@ type tftpRun struct {
 // it in a goroutine of its own.
 func (r *tftpRun) read(name string, w io.ReaderFrom) error {
 	t := Transfer{Protocol: "tftp", Path: name, Size: -1, Start: time.Now()}
-	peer := w.(tftp.OutgoingTransfer).RemoteAddr()
-	t.Client, _ = netip.AddrFromSlice(peer.IP)
-	t.Client = t.Client.Unmap()
+	t.Client = addrOf(w.(tftp.OutgoingTransfer).RemoteAddr().IP)
 
 	sent, answer := r.transfer(&t, w)
 	t.Bytes, t.Duration = sent, time.Since(t.Start)
@@ -144,17 +145,16 @@ func (r *tftpRun) read(name string, w io.ReaderFrom) error {
 
 // transfer fills in t and returns what was sent and what to tell the client, if it has not been told yet.
 func (r *tftpRun) transfer(t *Transfer, w io.ReaderFrom) (int64, error) {
-	file, info, err := r.Files.Open(t.Path)
-	if err != nil {
-		t.Err = err
-		if errors.Is(err, fs.ErrNotExist) {
-			return 0, errors.New("file not found")
+	// What is not there is said at once. A file that is there, and a text that has to be asked for, take their turn.
+	var file io.ReadCloser
+	asks := r.GRUB.answers(t.Path)
+	if !asks {
+		var err error
+		if file, err = r.open(t); err != nil {
+			return 0, refusal(t, err)
 		}
-		return 0, errors.New("the server cannot read the file now")
+		defer file.Close()
 	}
-	defer file.Close()
-	t.Size = info.Size()
-
 	release, err := r.slot()
 	if err != nil {
 		t.Err = err
@@ -168,7 +168,20 @@ func (r *tftpRun) transfer(t *Transfer, w io.ReaderFrom) (int64, error) {
 	}
 	ctx, cancel := context.WithTimeoutCause(r.ctx, timeout, fmt.Errorf("the transfer took longer than %v", timeout))
 	defer cancel()
-	w.(tftp.OutgoingTransfer).SetSize(info.Size())
+	if asks {
+		var local netip.Addr
+		if info, ok := w.(tftp.RequestPacketInfo); ok {
+			local = addrOf(info.LocalIP())
+		}
+		name := t.Path
+		t.Path, _, _ = strings.Cut(name, ";") // as for HTTP, without what the machine says of itself
+		text, err := r.GRUB.answer(ctx, name, t.Client, local)
+		if err != nil {
+			return 0, refusal(t, err)
+		}
+		t.Size, file = int64(len(text)), io.NopCloser(strings.NewReader(text))
+	}
+	w.(tftp.OutgoingTransfer).SetSize(t.Size)
 	source := &bounded{ctx: ctx, r: file}
 	n, err := w.ReadFrom(source)
 	switch {
@@ -185,6 +198,34 @@ func (r *tftpRun) transfer(t *Transfer, w io.ReaderFrom) (int64, error) {
 		t.Err = fmt.Errorf("the client stopped acknowledging: %w", err)
 	}
 	return n, nil
+}
+
+// refusal notes why there is nothing to send, and returns what the client is told of it.
+func refusal(t *Transfer, err error) error {
+	t.Err = err
+	if errors.Is(err, fs.ErrNotExist) {
+		return errors.New("file not found")
+	}
+	return errors.New("the server cannot read the file now")
+}
+
+// open opens the file of the name t.Path and sets t.Size.
+func (r *tftpRun) open(t *Transfer) (io.ReadCloser, error) {
+	files, name := r.Files, strings.TrimLeft(t.Path, "/")
+	if below, ok := strings.CutPrefix(name, "artifacts/"); ok && r.Artifacts != nil {
+		files, name = r.Artifacts, below
+	}
+	file, info, err := files.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	t.Size = info.Size()
+	return file, nil
+}
+
+func addrOf(ip net.IP) netip.Addr {
+	a, _ := netip.AddrFromSlice(ip)
+	return a.Unmap()
 }
 
 // slot waits for a place among the running transfers.
@@ -220,8 +261,7 @@ func (r *tftpRun) note(t Transfer) {
 		log.Debug("TFTP client asked for the size only")
 	case t.Aborted:
 		log.Warn("TFTP client aborted the transfer")
-	case errors.Is(t.Err, fs.ErrNotExist) && path.Base(t.Path) == "autoexec.ipxe":
-		// Every recent iPXE asks for it.
+	case errors.Is(t.Err, fs.ErrNotExist) && expectedMiss(t.Path):
 		log.Debug("TFTP file not found", "err", t.Err)
 	case t.Err != nil:
 		log.Warn("TFTP transfer failed", "err", t.Err)
