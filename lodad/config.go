@@ -20,6 +20,7 @@ import (
 
 	"github.com/project-loda/loda/dhcp"
 	"github.com/project-loda/loda/loda"
+	"github.com/project-loda/loda/loda/site"
 )
 
 // config is the content of lodad.yaml. What its fields mean is said in configTemplate, where a person looks for it.
@@ -72,6 +73,7 @@ type subnetConfig struct {
 
 type pxeConfig struct {
 	NBPDirs   []string `yaml:"nbp_dirs"`
+	Chain     string   `yaml:"chain"`
 	Chainload bool     `yaml:"chainload"`
 }
 
@@ -81,7 +83,7 @@ func defaultConfig() *config {
 		Data:   "/var/lib/loda",
 		Log:    logConfig{Level: "info", Format: "text"},
 		Listen: listenConfig{API: ":8443", Boot: ":8080", TFTP: ":69"},
-		PXE:    pxeConfig{NBPDirs: []string{"/usr/lib/ipxe", "/boot"}},
+		PXE:    pxeConfig{NBPDirs: site.DefaultNBPDirs(), Chain: loda.ChainIPXE},
 
 		Deadlines: loda.DefaultDeadlines(),
 	}
@@ -122,6 +124,7 @@ func (c *config) complete() {
 	if c.PXE.NBPDirs == nil {
 		c.PXE.NBPDirs = d.PXE.NBPDirs
 	}
+	c.PXE.Chain = cmp.Or(c.PXE.Chain, d.PXE.Chain)
 	for _, f := range []struct{ field, value *time.Duration }{{&c.Deadlines.Netbooting, &d.Deadlines.Netbooting},
 		{&c.Deadlines.Detecting, &d.Deadlines.Detecting}, {&c.Deadlines.Installing, &d.Deadlines.Installing},
 		{&c.Deadlines.Finishing, &d.Deadlines.Finishing}} {
@@ -212,6 +215,9 @@ func (c *config) check() error {
 	if len(c.DHCP.Subnets) > 0 && len(c.DHCP.Interfaces) == 0 {
 		bad("dhcp.interfaces: missing; name the interfaces that machines netboot on, lodad never answers on others")
 	}
+	if err := loda.CheckChain(c.PXE.Chain); err != nil {
+		bad("pxe.chain: %w", err)
+	}
 	if _, err := loda.NewStaticProfiles(c.Profiles); err != nil {
 		bad("profiles: %w", err)
 	}
@@ -300,8 +306,12 @@ dhcp:
   #                            # discovered) or ignore (no packet leaves for them). Default: ignore
 
 pxe:
-  # Where iPXE's binaries (undionly.kpxe, snponly.efi) are looked for, in this order.
-  nbp_dirs: [/usr/lib/ipxe, /boot]
+  # Where iPXE (undionly.kpxe, snponly.efi) and Debian's signed shim and GRUB are looked for, in this order.
+  nbp_dirs: [/usr/lib/ipxe, /boot, /usr/lib/shim, /usr/lib/grub/x86_64-efi-signed]
+  # How machines with UEFI (x64) get from their firmware to bootOS, where their profile does not say: ipxe, or shim-grub,
+  # which is signed, for those with Secure Boot (Debian's packages shim-signed and grub-efi-amd64-signed). All others
+  # have iPXE.
+  chain: ipxe
   # Load the iPXE above even if the NIC has iPXE in its ROM already: some ROM builds are too old to go on with.
   chainload: false
 
@@ -340,6 +350,7 @@ profiles: {}
 #     disk:                    # must match exactly one disk of the machine
 #       min_size: 8GB          # min_size, max_size, medium (hdd, ssd, nvme), bus, serial, wwn, path, model
 #       prefer: smallest       # smallest or largest: decides between several that fit
+#     chain: shim-grub         # for machines with Secure Boot; default: pxe.chain
 #     boot: reboot             # or kexec: straight into the installed system, without the firmware's self test
 #     ssh_keys: ["ssh-ed25519 AAAA... me@example"]
 #     user_data: |             # your own cloud-config
