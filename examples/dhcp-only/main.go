@@ -66,7 +66,7 @@ func run(ctx context.Context, link string, subnet dhcp.Subnet, name string) erro
 		return err
 	}
 	server := &dhcp.Server{Responder: authority, Interfaces: []string{link}, Observe: func(x dhcp.Exchange) {
-		slog.Info(x.Asked.String(), "mac", x.MAC, "answered", x.Answered, "address", x.Addr, "reason", x.Reason, "err", x.Err)
+		slog.Info(x.Asked.String(), "mac", x.MAC.String(), "answered", x.Answered, "address", x.Addr, "reason", x.Reason, "err", x.Err)
 	}}
 	return server.ListenAndServe(ctx)
 }
