@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -75,6 +76,7 @@ type pxeConfig struct {
 	NBPDirs   []string `yaml:"nbp_dirs"`
 	Chain     string   `yaml:"chain"`
 	Chainload bool     `yaml:"chainload"`
+	UserClass string   `yaml:"user_class"`
 }
 
 func defaultConfig() *config {
@@ -215,6 +217,13 @@ func (c *config) check() error {
 	if len(c.DHCP.Subnets) > 0 && len(c.DHCP.Interfaces) == 0 {
 		bad("dhcp.interfaces: missing; name the interfaces that machines netboot on, lodad never answers on others")
 	}
+	if u := c.PXE.UserClass; u == "iPXE" || !userClass.MatchString(u) {
+		bad("pxe.user_class: %q is not one of your own; want up to 32 letters, digits, dots, dashes and underscores other "+
+			"than iPXE, which every iPXE sends", u)
+	}
+	if c.PXE.UserClass != "" && c.PXE.Chainload {
+		bad("pxe.chainload, pxe.user_class: both are given; the user class is enough")
+	}
 	if err := loda.CheckChain(c.PXE.Chain); err != nil {
 		bad("pxe.chain: %w", err)
 	}
@@ -232,6 +241,8 @@ func (c *config) check() error {
 	}
 	return errors.Join(errs...)
 }
+
+var userClass = regexp.MustCompile(`^[a-zA-Z0-9._-]{0,32}$`)
 
 // maxSocket is what Linux has room for (unix(7)), the final zero aside.
 const maxSocket = 107
@@ -314,6 +325,9 @@ pxe:
   chain: ipxe
   # Load the iPXE above even if the NIC has iPXE in its ROM already: some ROM builds are too old to go on with.
   chainload: false
+  # The user class (DHCP option 77) that your own build of iPXE above sends: with it, lodad tells it from a ROM's iPXE, and
+  # makes that one load it. It takes the place of chainload, which remembers what a machine has loaded. Empty: none.
+  user_class: ""
 
 # How long an installation may stay in a state without a sign of life before it counts as failed.
 deadlines:

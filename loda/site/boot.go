@@ -90,7 +90,7 @@ func bootLabel(d loda.Decision) string {
 func (s *Site) bootFiles(nbps *pxe.Files) dhcp.Booter {
 	files := dhcp.BootFiles{
 		HTTP:   "http://{server}:" + s.bootPort + "/boot",
-		Script: "http://{server}:" + s.bootPort + "/boot/ipxe",
+		Script: "http://{server}:" + s.bootPort + "/boot/ipxe", UserClass: s.c.UserClass,
 	}
 	c := chains{ipxe: files, standard: s.c.Chain, of: s.installer.Chain, check: func() error { return checkShim(nbps) }}
 	if s.chainload != nil {

@@ -69,6 +69,9 @@ type Config struct {
 	NBPDirs []string
 	// Chain is the boot chain of machines whose profile does not say one. Default: [loda.ChainIPXE].
 	Chain string
+	// UserClass is the user class that the iPXE in NBPDirs was built to send (DHCP option 77). An iPXE that sends another
+	// one, such as that in a NIC's ROM, is made to load it first. Empty: each iPXE is good enough, unless Chainload is set.
+	UserClass string
 	// Chainload makes machines load that iPXE even if their NIC has one in its ROM.
 	Chainload bool
 
