@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -61,13 +62,20 @@ type rack struct {
 	seen      *transfers
 	chainload *Chainload // nil: the ROM's iPXE is good enough
 	nbp       string     // of UEFI; empty: snponly.efi
+	nbpDir    string     // where it is; empty: where Debian has such programs
 	bootPort  string     // of HTTP; empty: 80
+
+	arch atomic.Value // []byte: option 93 of who asked last
 }
 
 func startRack(t *testing.T, r *rack, artifacts *Files) {
 	t.Helper()
 	r.seen = &transfers{}
-	nbps, err := OpenNBPs("/usr/lib/ipxe", "/boot", shimDir, grubDir)
+	dirs := []string{"/usr/lib/ipxe", "/boot", shimDir, grubDir}
+	if r.nbpDir != "" {
+		dirs = []string{r.nbpDir}
+	}
+	nbps, err := OpenNBPs(dirs...)
 	require.NoError(t, err)
 	t.Cleanup(func() { nbps.Close() })
 	mac, err := net.ParseMAC(vmMAC)
@@ -114,6 +122,7 @@ func (r *rack) answer(conn net.PacketConn, _ net.Addr, m *dhcpv4.DHCPv4) {
 	if reply == dhcpv4.MessageTypeNone {
 		return
 	}
+	r.arch.Store(m.Options.Get(dhcpv4.OptionClientSystemArchitectureType))
 	class, file := m.ClassIdentifier(), cmp.Or(r.nbp, "snponly.efi")
 	options := []dhcpv4.Option{}
 	ipxe := m.Options.Has(dhcpv4.GenericOptionCode(175)) && (r.chainload == nil || !r.chainload.NeedsNBP(m.ClientHWAddr))

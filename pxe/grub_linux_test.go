@@ -217,3 +217,23 @@ func TestMachineWithoutSecureBootIsLeftToItsDiskByGRUB(t *testing.T) {
 	require.EqualValues(t, diskRan, machine(t, efiDisk(t, diskRan), args...))
 	require.Len(t, r.story.asked, 1)
 }
+
+func TestSecureBootMachineRefusesIPXEAndGoesOnToItsDisk(t *testing.T) {
+	needSecureBoot(t)
+	if !inNamespace(t) {
+		return
+	}
+	r := &rack{story: &story{}}
+	startRack(t, r, nil)
+	// The disk's shim is signed, and says so when it misses its GRUB.
+	image := filepath.Join(t.TempDir(), "disk.img")
+	makeFAT(t, image, map[string]string{"EFI/BOOT/BOOTX64.EFI": shimDir + "/shimx64.efi.signed"})
+	disk, err := os.ReadFile(image)
+	require.NoError(t, err)
+	// OVMF tries HTTP boot in between, for which this DHCP server has iPXE as well: that takes most of the time.
+	console := secureMachine(t, disk, `Failed to open \EFI\BOOT\grubx64.efi`, tap(",romfile=")...)
+	require.Contains(t, console, "Access Denied")
+	require.Contains(t, console, `\EFI\BOOT\grubx64.efi`)
+	require.Contains(t, r.loaded(), "tftp snponly.efi")
+	require.Empty(t, r.story.asked)
+}
