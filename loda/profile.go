@@ -44,6 +44,10 @@ type Profile struct {
 	// Boot is how the machine gets from bootOS into the installed system: `reboot` (default) or `kexec`, which
 	// saves the minutes of a real server's power-on self test.
 	Boot string `json:"boot,omitempty" yaml:"boot,omitempty"`
+	// Chain is by which programs a machine with UEFI for x64 comes from its firmware to bootOS: [ChainIPXE] or
+	// [ChainShimGRUB]. Empty: the site's. BIOS and other processors have iPXE only. It is in force for a machine whose
+	// hardware address is known, by import or from an earlier boot.
+	Chain string `json:"chain,omitempty" yaml:"chain,omitempty"`
 	// SSHKeys are added to the image's default user, in authorized_keys format.
 	SSHKeys []string `json:"ssh_keys,omitempty" yaml:"ssh_keys,omitempty"`
 	// UserData is a cloud-config document of the operator's own, given to cloud-init beside Loda's.
@@ -232,6 +236,9 @@ func (p *Profile) Validate() error {
 	case "", "reboot", "kexec":
 	default:
 		errs = append(errs, fmt.Errorf("boot: %q is unknown; want reboot or kexec", p.Boot))
+	}
+	if err := CheckChain(p.Chain); err != nil {
+		errs = append(errs, fmt.Errorf("chain: %w", err))
 	}
 	// What cloud-init is given is made when a machine asks for it; nobody wants to hear of a typing error only then.
 	if _, err := image.Seed(image.SeedOptions{InstanceID: "check", SSHKeys: p.SSHKeys, UserData: p.UserData}); err != nil {

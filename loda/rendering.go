@@ -88,6 +88,16 @@ func NewRendering(p *Profile, m *inventory.Machine, facts *hw.Facts) (*Rendering
 			return fmt.Errorf("profile %s: %s: %w", p.Name, name, err)
 		}
 		r.add(name, text)
+		if p.Chain != ChainShimGRUB {
+			return nil
+		}
+		name = strings.TrimSuffix(name, ".ipxe") + ".grub"
+		text, err = pxe.RenderGRUB(d.Instruction(base, macs), pxe.Client{MACs: macs, BaseURL: base.Boot, Platform: pxe.EFI,
+			Loader: pxe.LoaderGRUB})
+		if err != nil {
+			return fmt.Errorf("profile %s: %s: %w", p.Name, name, err)
+		}
+		r.add(name, text)
 		return nil
 	}
 	if err := script("boot.ipxe", Decision{BootOS: true, Token: lateToken.String(), KernelArgs: p.KernelArgs}); err != nil {

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/project-loda/loda/dhcp"
 	"github.com/project-loda/loda/loda"
+	"github.com/project-loda/loda/loda/site"
 )
 
 // config is the content of lodad.yaml. What its fields mean is said in configTemplate, where a person looks for it.
@@ -72,7 +74,9 @@ type subnetConfig struct {
 
 type pxeConfig struct {
 	NBPDirs   []string `yaml:"nbp_dirs"`
+	Chain     string   `yaml:"chain"`
 	Chainload bool     `yaml:"chainload"`
+	UserClass string   `yaml:"user_class"`
 }
 
 func defaultConfig() *config {
@@ -81,7 +85,7 @@ func defaultConfig() *config {
 		Data:   "/var/lib/loda",
 		Log:    logConfig{Level: "info", Format: "text"},
 		Listen: listenConfig{API: ":8443", Boot: ":8080", TFTP: ":69"},
-		PXE:    pxeConfig{NBPDirs: []string{"/usr/lib/ipxe", "/boot"}},
+		PXE:    pxeConfig{NBPDirs: site.DefaultNBPDirs(), Chain: loda.ChainIPXE},
 
 		Deadlines: loda.DefaultDeadlines(),
 	}
@@ -122,6 +126,7 @@ func (c *config) complete() {
 	if c.PXE.NBPDirs == nil {
 		c.PXE.NBPDirs = d.PXE.NBPDirs
 	}
+	c.PXE.Chain = cmp.Or(c.PXE.Chain, d.PXE.Chain)
 	for _, f := range []struct{ field, value *time.Duration }{{&c.Deadlines.Netbooting, &d.Deadlines.Netbooting},
 		{&c.Deadlines.Detecting, &d.Deadlines.Detecting}, {&c.Deadlines.Installing, &d.Deadlines.Installing},
 		{&c.Deadlines.Finishing, &d.Deadlines.Finishing}} {
@@ -212,6 +217,16 @@ func (c *config) check() error {
 	if len(c.DHCP.Subnets) > 0 && len(c.DHCP.Interfaces) == 0 {
 		bad("dhcp.interfaces: missing; name the interfaces that machines netboot on, lodad never answers on others")
 	}
+	if u := c.PXE.UserClass; u == "iPXE" || !userClass.MatchString(u) {
+		bad("pxe.user_class: %q is not one of your own; want up to 32 letters, digits, dots, dashes and underscores other "+
+			"than iPXE, which every iPXE sends", u)
+	}
+	if c.PXE.UserClass != "" && c.PXE.Chainload {
+		bad("pxe.chainload, pxe.user_class: both are given; the user class is enough")
+	}
+	if err := loda.CheckChain(c.PXE.Chain); err != nil {
+		bad("pxe.chain: %w", err)
+	}
 	if _, err := loda.NewStaticProfiles(c.Profiles); err != nil {
 		bad("profiles: %w", err)
 	}
@@ -226,6 +241,8 @@ func (c *config) check() error {
 	}
 	return errors.Join(errs...)
 }
+
+var userClass = regexp.MustCompile(`^[a-zA-Z0-9._-]{0,32}$`)
 
 // maxSocket is what Linux has room for (unix(7)), the final zero aside.
 const maxSocket = 107
@@ -300,10 +317,17 @@ dhcp:
   #                            # discovered) or ignore (no packet leaves for them). Default: ignore
 
 pxe:
-  # Where iPXE's binaries (undionly.kpxe, snponly.efi) are looked for, in this order.
-  nbp_dirs: [/usr/lib/ipxe, /boot]
+  # Where iPXE (undionly.kpxe, snponly.efi) and Debian's signed shim and GRUB are looked for, in this order.
+  nbp_dirs: [/usr/lib/ipxe, /boot, /usr/lib/shim, /usr/lib/grub/x86_64-efi-signed]
+  # How machines with UEFI (x64) get from their firmware to bootOS, where their profile does not say: ipxe, or shim-grub,
+  # which is signed, for those with Secure Boot (Debian's packages shim-signed and grub-efi-amd64-signed). All others
+  # have iPXE.
+  chain: ipxe
   # Load the iPXE above even if the NIC has iPXE in its ROM already: some ROM builds are too old to go on with.
   chainload: false
+  # The user class (DHCP option 77) that your own build of iPXE above sends: with it, lodad tells it from a ROM's iPXE, and
+  # makes that one load it. It takes the place of chainload, which remembers what a machine has loaded. Empty: none.
+  user_class: ""
 
 # How long an installation may stay in a state without a sign of life before it counts as failed.
 deadlines:
@@ -340,6 +364,7 @@ profiles: {}
 #     disk:                    # must match exactly one disk of the machine
 #       min_size: 8GB          # min_size, max_size, medium (hdd, ssd, nvme), bus, serial, wwn, path, model
 #       prefer: smallest       # smallest or largest: decides between several that fit
+#     chain: shim-grub         # for machines with Secure Boot; default: pxe.chain
 #     boot: reboot             # or kexec: straight into the installed system, without the firmware's self test
 #     ssh_keys: ["ssh-ed25519 AAAA... me@example"]
 #     user_data: |             # your own cloud-config

@@ -73,7 +73,7 @@ func serve(ctx context.Context, c *config) (err error) {
 		Name: c.Site, Version: version(), Dir: dir, Store: store, Secrets: secrets, Deadlines: c.Deadlines,
 		Interfaces: c.DHCP.Interfaces, Subnets: subnets,
 		API: c.Listen.API, Boot: c.Listen.Boot, TFTP: c.Listen.TFTP, Socket: c.socket(),
-		NBPDirs: c.PXE.NBPDirs, Chainload: c.PXE.Chainload, Logger: log,
+		NBPDirs: c.PXE.NBPDirs, Chain: c.PXE.Chain, Chainload: c.PXE.Chainload, UserClass: c.PXE.UserClass, Logger: log,
 	}
 	if c.Repository.URL != "" {
 		if sc.Repository, err = c.openProfiles(log); err != nil {

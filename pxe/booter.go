@@ -26,7 +26,7 @@ type BooterFunc func(ctx context.Context, c Client) (Instruction, error)
 // Boot calls f.
 func (f BooterFunc) Boot(ctx context.Context, c Client) (Instruction, error) { return f(ctx, c) }
 
-// A Client is a machine in iPXE, as it describes itself. Nothing in it is verified: whoever can reach the server can
+// A Client is a machine in iPXE or GRUB, as it describes itself. Nothing in it is verified: whoever can reach the server can
 // claim to be any machine. So hand out nothing secret for it but what is worthless to others.
 type Client struct {
 	// MACs are the hardware addresses of all NICs that iPXE drives: first the one that it booted through, then net0
@@ -43,6 +43,8 @@ type Client struct {
 	Asset        string
 	// Platform is the kind of firmware that iPXE runs on.
 	Platform Platform
+	// Loader is what asks: iPXE (empty), or GRUB.
+	Loader Loader
 	// Arch is iPXE's build architecture: i386, x86_64, arm32, arm64. iPXE for BIOS says i386 on 64 bit CPUs too.
 	Arch string
 	// Version is iPXE's version, such as 1.0.0+ or 1.21.1+ (g5e62b).
@@ -65,6 +67,14 @@ type Platform string
 const (
 	BIOS Platform = "pcbios"
 	EFI  Platform = "efi"
+)
+
+// Loader is the program that asks what its machine boots.
+type Loader string
+
+const (
+	LoaderIPXE Loader = ""
+	LoaderGRUB Loader = "grub"
 )
 
 // Instruction is what a machine shall do: one of [Kernel], [LocalDisk], [Wait] and [Script].

@@ -1,6 +1,7 @@
 package pxe
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -59,12 +61,21 @@ type rack struct {
 	story     *story
 	seen      *transfers
 	chainload *Chainload // nil: the ROM's iPXE is good enough
+	nbp       string     // of UEFI; empty: snponly.efi
+	nbpDir    string     // where it is; empty: where Debian has such programs
+	bootPort  string     // of HTTP; empty: 80
+
+	arch atomic.Value // []byte: option 93 of who asked last
 }
 
 func startRack(t *testing.T, r *rack, artifacts *Files) {
 	t.Helper()
 	r.seen = &transfers{}
-	nbps, err := OpenNBPs("/usr/lib/ipxe", "/boot")
+	dirs := []string{"/usr/lib/ipxe", "/boot", shimDir, grubDir}
+	if r.nbpDir != "" {
+		dirs = []string{r.nbpDir}
+	}
+	nbps, err := OpenNBPs(dirs...)
 	require.NoError(t, err)
 	t.Cleanup(func() { nbps.Close() })
 	mac, err := net.ParseMAC(vmMAC)
@@ -76,18 +87,20 @@ func startRack(t *testing.T, r *rack, artifacts *Files) {
 		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	tftp := &TFTPServer{Files: nbps, Observe: observe, Logger: quiet()}
-	done := make(chan error, 1)
-	go func() { done <- tftp.ListenAndServe(ctx) }()
-	t.Cleanup(func() { cancel(); require.NoError(t, <-done) })
-
 	booter := BooterFunc(func(ctx context.Context, c Client) (Instruction, error) {
 		if r.chainload != nil {
 			r.chainload.Done(c.MACs...)
 		}
 		return r.story.Boot(ctx, c)
 	})
-	web := &http.Server{Addr: rackServer + ":80",
+	port := cmp.Or(r.bootPort, "80")
+	grub := &GRUB{Booter: booter, BaseURL: "http://{server}:" + port, Logger: quiet()}
+	tftp := &TFTPServer{Files: nbps, GRUB: grub, Artifacts: artifacts, Observe: observe, Logger: quiet()}
+	done := make(chan error, 1)
+	go func() { done <- tftp.ListenAndServe(ctx) }()
+	t.Cleanup(func() { cancel(); require.NoError(t, <-done) })
+
+	web := &http.Server{Addr: rackServer + ":" + port,
 		Handler: &Handler{Booter: booter, NBPs: nbps, Artifacts: artifacts, Observe: observe, Logger: quiet()}}
 	served := make(chan error, 1)
 	go func() { served <- web.ListenAndServe() }()
@@ -109,7 +122,8 @@ func (r *rack) answer(conn net.PacketConn, _ net.Addr, m *dhcpv4.DHCPv4) {
 	if reply == dhcpv4.MessageTypeNone {
 		return
 	}
-	class, file := m.ClassIdentifier(), "snponly.efi"
+	r.arch.Store(m.Options.Get(dhcpv4.OptionClientSystemArchitectureType))
+	class, file := m.ClassIdentifier(), cmp.Or(r.nbp, "snponly.efi")
 	options := []dhcpv4.Option{}
 	ipxe := m.Options.Has(dhcpv4.GenericOptionCode(175)) && (r.chainload == nil || !r.chainload.NeedsNBP(m.ClientHWAddr))
 	switch {

@@ -1,5 +1,5 @@
-// Package pxe boots bare machines: it hands out iPXE by TFTP or UEFI HTTP boot, asks one interface what a machine
-// shall boot, and serves the iPXE scripts, kernels and images that follow.
+// Package pxe boots bare machines: it hands out iPXE by TFTP or UEFI HTTP boot, or shim and GRUB where Secure Boot is on,
+// asks one interface what a machine shall boot, and serves the scripts, kernels and images that follow.
 //
 // The whole contract between "what should this machine boot" and the protocols is [Booter]. Everything else is
 // furniture around it:
@@ -13,11 +13,13 @@
 // A DHCP server (package dhcp of this module, or any other) gives plain PXE firmware the boot file undionly.kpxe
 // (BIOS) or snponly.efi (UEFI) on this TFTP server, and gives iPXE the URL http://SERVER/boot/ipxe as boot file.
 //
+// For machines with Secure Boot it gives UEFI firmware the boot file shimx64.efi instead, and [GRUB] answers what follows.
+//
 // Nothing here needs more than the iPXE of Debian 12, a snapshot of January 2019: no `params`, no HTTPS.
 //
 // # What happens on errors
 //
-// Once iPXE runs the introduction, a machine never hangs silently and never falls through to its disk because a server
+// Once iPXE or GRUB runs the introduction, a machine never hangs silently and never falls through to its disk because a server
 // had a bad minute: a machine that waits for its installation keeps asking. If the Booter fails or is late, if it
 // answers what cannot be said in iPXE, or if a kernel cannot be fetched, the machine prints that, waits (2, 4, 8, 16,
 // then every 30 seconds, and up to half as much again, so that a rack does not ask in step) and asks again; after

@@ -33,6 +33,10 @@ func OpenDir(dir string) (*Files, error) {
 // /boot (where Debian has ipxe.efi). Only names of network boot programs directly in them are served (.efi, .kpxe,
 // .kkpxe, .kkkpxe, .pxe, .lkrn, .0), since such directories hold other things too: an initrd in /boot may contain
 // keys. Directories that do not exist are left out; it is an error if none exists.
+//
+// Debian's shim and GRUB for Secure Boot (packages shim-signed and grub-efi-amd64-signed) lie in /usr/lib/shim and
+// /usr/lib/grub/x86_64-efi-signed under names that say that they are signed. They are served under those that firmware
+// and shim ask for: shimx64.efi, mmx64.efi, and grubx64.efi, which is the GRUB that boots from the network.
 func OpenNBPs(dirs ...string) (*Files, error) {
 	f := &Files{nbps: true}
 	for _, dir := range dirs {
@@ -51,6 +55,13 @@ func OpenNBPs(dirs ...string) (*Files, error) {
 			"install Debian's package ipxe, or name the directory that has iPXE", strings.Join(dirs, ", "))
 	}
 	return f, nil
+}
+
+// signed are names under which the signed programs of Debian are asked for, and the files that have them. These come before
+// a file of the name itself: without a signature, Secure Boot would refuse it.
+var signed = map[string]string{
+	"shimx64.efi": "shimx64.efi.signed", "mmx64.efi": "mmx64.efi.signed", "grubx64.efi": "grubnetx64.efi.signed",
+	"shimaa64.efi": "shimaa64.efi.signed", "mmaa64.efi": "mmaa64.efi.signed", "grubaa64.efi": "grubnetaa64.efi.signed",
 }
 
 // isNBP tells network boot programs by name. A name without one of these endings is none.
@@ -81,15 +92,21 @@ func (f *Files) Open(name string) (*os.File, fs.FileInfo, error) {
 	if len(words) == 0 || strings.HasSuffix(name, "/") || f.nbps && (len(words) > 1 || !isNBP(words[0])) {
 		return nil, nil, notExist(name)
 	}
-	for _, root := range f.roots {
-		file, info, err := open(root, strings.Join(words, "/"))
-		if err == nil {
-			return file, info, nil
+	names := []string{strings.Join(words, "/")}
+	if other, ok := signed[names[0]]; ok && f.nbps {
+		names = []string{other, names[0]}
+	}
+	for _, name := range names {
+		for _, root := range f.roots {
+			file, info, err := open(root, name)
+			if err == nil {
+				return file, info, nil
+			}
+			if ours(err) {
+				return nil, nil, err
+			}
+			// Not here; perhaps in the next. Debian's /usr/lib/ipxe/ipxe.efi is a link to /boot/ipxe.efi.
 		}
-		if ours(err) {
-			return nil, nil, err
-		}
-		// Not here; perhaps in the next. Debian's /usr/lib/ipxe/ipxe.efi is a link to /boot/ipxe.efi.
 	}
 	return nil, nil, notExist(name)
 }

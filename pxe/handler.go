@@ -11,8 +11,6 @@ import (
 	"os"
 	"path"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -66,9 +64,7 @@ type Handler struct {
 	Logger *slog.Logger
 
 	observations observations
-	places       sync.Once
-	deciding     chan struct{}
-	waiting      atomic.Int64
+	decisions    decisions
 }
 
 // Flush waits until Observe has been told of all requests that are finished, or ctx is done.
@@ -134,7 +130,11 @@ func (h *Handler) serveScript(w *recorder, r *http.Request) {
 	c.ArtifactsURL = strings.TrimRight(h.ArtifactsURL, "/")
 	c.Attempt = parseAttempt(query, h.maxAttempts()-1)
 
-	text, err := h.decide(r.Context(), c)
+	var text string
+	in, err := h.decisions.ask(r.Context(), h.Booter, h.BootTimeout, h.MaxDecisions, c)
+	if err == nil {
+		text, err = render(in, c, h.retries(c.identity()))
+	}
 	if err != nil {
 		if r.Context().Err() != nil {
 			// The machine has gone; the connection is the only one that could be told.
@@ -148,72 +148,6 @@ func (h *Handler) serveScript(w *recorder, r *http.Request) {
 			c, h.retries(c.identity()))
 	}
 	writeScript(w, text)
-}
-
-// decide asks the Booter. It returns when the deadline has passed even if the Booter does not.
-func (h *Handler) decide(ctx context.Context, c Client) (string, error) {
-	timeout := h.BootTimeout
-	if timeout == 0 {
-		timeout = 10 * time.Second
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	leave, err := h.place(ctx)
-	if err != nil {
-		return "", err
-	}
-	type answer struct {
-		in  Instruction
-		err error
-	}
-	answers := make(chan answer, 1)
-	go func() {
-		var a answer
-		defer leave()
-		defer func() {
-			if p := recover(); p != nil {
-				a = answer{nil, fmt.Errorf("the Booter panicked: %v", p)}
-			}
-			answers <- a
-		}()
-		a.in, a.err = h.Booter.Boot(ctx, c)
-	}()
-	select {
-	case a := <-answers:
-		if a.err != nil {
-			return "", fmt.Errorf("asking the Booter: %w", a.err)
-		}
-		return render(a.in, c, h.retries(c.identity()))
-	case <-ctx.Done():
-		return "", fmt.Errorf("the Booter did not answer within %v: %w", timeout, ctx.Err())
-	}
-}
-
-// place waits until the Booter may be asked.
-func (h *Handler) place(ctx context.Context) (leave func(), err error) {
-	h.places.Do(func() {
-		n := h.MaxDecisions
-		if n <= 0 {
-			n = 256
-		}
-		h.deciding = make(chan struct{}, n)
-	})
-	leave = func() { <-h.deciding }
-	select {
-	case h.deciding <- struct{}{}:
-		return leave, nil
-	default:
-	}
-	defer h.waiting.Add(-1)
-	if h.waiting.Add(1) > int64(16*cap(h.deciding)) {
-		return nil, fmt.Errorf("the Booter is asked about %d machines, and sixteen times as many wait", cap(h.deciding))
-	}
-	select {
-	case h.deciding <- struct{}{}:
-		return leave, nil
-	case <-ctx.Done():
-		return nil, fmt.Errorf("the Booter is asked about %d other machines: %w", cap(h.deciding), ctx.Err())
-	}
 }
 
 func (h *Handler) serveFile(w *recorder, r *http.Request, files *Files, name string) {
@@ -281,8 +215,7 @@ func contentType(name string) string {
 func (h *Handler) refuse(w *recorder, r *http.Request, status int, err error) {
 	level := slog.LevelWarn
 	switch {
-	case status == http.StatusNotFound && path.Base(r.URL.Path) == "autoexec.ipxe":
-		// Every recent iPXE asks for it.
+	case status == http.StatusNotFound && expectedMiss(r.URL.Path):
 		level = slog.LevelDebug
 	case status >= 500:
 		level = slog.LevelError

@@ -440,7 +440,7 @@ func TestSlowBooterIsAskedAboutSoManyMachinesOnlyAndDelaysNobodyElse(t *testing.
 			bodies <- string(body)
 		})
 	}
-	require.Eventually(t, func() bool { return h.waiting.Load() == 32 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return h.decisions.waiting.Load() == 32 }, 10*time.Second, time.Millisecond)
 	_, body := get(t, s.URL+"/artifacts/vmlinuz")
 	require.Equal(t, "kernel", body, "files do not wait for the inventory")
 	wg.Wait()
@@ -453,7 +453,7 @@ func TestSlowBooterIsAskedAboutSoManyMachinesOnlyAndDelaysNobodyElse(t *testing.
 		_, body := get(t, s.URL+"/boot/script?serial=ABC&platform=efi")
 		return strings.Contains(body, "local disk")
 	}, 10*time.Second, 10*time.Millisecond)
-	require.Zero(t, h.waiting.Load())
+	require.Zero(t, h.decisions.waiting.Load())
 }
 
 func TestUEFIHTTPBootFindsTheNBP(t *testing.T) {

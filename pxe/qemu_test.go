@@ -5,11 +5,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -85,21 +87,34 @@ func efiProgram(status byte) []byte {
 // efiDisk is a disk with the program at the path where UEFI looks on any disk.
 func efiDisk(t *testing.T, status byte) []byte {
 	t.Helper()
-	need.Command(t, "mformat", "mmd", "mcopy")
 	dir := t.TempDir()
 	program, image := filepath.Join(dir, "bootx64.efi"), filepath.Join(dir, "disk.img")
 	require.NoError(t, os.WriteFile(program, efiProgram(status), 0o644))
-	for _, cmd := range [][]string{
-		{"mformat", "-C", "-T", "8192", "-i", image, "::"},
-		{"mmd", "-i", image, "::/EFI", "::/EFI/BOOT"},
-		{"mcopy", "-i", image, program, "::/EFI/BOOT/BOOTX64.EFI"},
-	} {
-		out, err := exec.Command(cmd[0], cmd[1:]...).CombinedOutput()
-		require.NoError(t, err, "%v: %s", cmd, out)
-	}
+	makeFAT(t, image, map[string]string{"EFI/BOOT/BOOTX64.EFI": program})
 	disk, err := os.ReadFile(image)
 	require.NoError(t, err)
 	return disk
+}
+
+// makeFAT makes an image of a disk with copies of files, by their paths.
+func makeFAT(t *testing.T, image string, files map[string]string) {
+	t.Helper()
+	need.Command(t, "mformat", "mmd", "mcopy")
+	run := func(words ...string) {
+		out, err := exec.Command(words[0], words[1:]...).CombinedOutput()
+		require.NoError(t, err, "%v: %s", words, out)
+	}
+	run("mformat", "-C", "-T", "32768", "-i", image, "::")
+	made := map[string]bool{".": true}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		for at := range name {
+			if dir := name[:at]; name[at] == '/' && !made[dir] {
+				made[dir] = true
+				run("mmd", "-i", image, "::/"+dir)
+			}
+		}
+		run("mcopy", "-i", image, files[name], "::/"+name)
+	}
 }
 
 const (

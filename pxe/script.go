@@ -137,21 +137,29 @@ func (s *script) line(words ...string) {
 
 // say prints foreign text on the console. The prefix keeps a leading dash from being taken for an option.
 func (s *script) say(msg string) {
-	lines := strings.Split(strings.TrimSpace(msg), "\n")
-	if len(lines) > maxMessageLines {
-		lines = append(lines[:maxMessageLines-1], "...")
-	}
-	for _, l := range lines {
+	for _, l := range messageLines(msg) {
 		l = Escape(l)
-		if l == "" {
-			continue
-		}
 		if len(l) > maxMessageLine {
 			// Escape again: the cut may have made a word what it must not be.
 			l = Escape(l[:maxMessageLine])
 		}
 		s.line("echo", "Loda:", l)
 	}
+}
+
+// messageLines are the lines of a message that are shown: those that are not blank, and not too many.
+func messageLines(msg string) []string {
+	var lines []string
+	for l := range strings.SplitSeq(msg, "\n") {
+		if l = strings.TrimSpace(l); l == "" {
+			continue
+		}
+		if len(lines) == maxMessageLines-1 {
+			return append(lines, "...")
+		}
+		lines = append(lines, l)
+	}
+	return lines
 }
 
 // ask writes the end of a script that goes back to the server: it chains to url until that succeeds, with growing

@@ -16,7 +16,7 @@ var update = flag.Bool("update", false, "write the golden files of testdata anew
 
 func golden(t *testing.T, name, got string) {
 	t.Helper()
-	file := filepath.Join("testdata", name+".ipxe")
+	file := filepath.Join("testdata", name+ending(name))
 	if *update {
 		require.NoError(t, os.MkdirAll("testdata", 0o755))
 		require.NoError(t, os.WriteFile(file, []byte(got), 0o644))
@@ -129,4 +129,11 @@ func TestBackoffGrowsToHalfAMinute(t *testing.T) {
 	}
 	require.Equal(t, []string{"2", "4", "8", "16", "30", "30"}, got)
 	require.InDelta(t, 8.5, total.Minutes(), 0.5, "the documentation of MaxAttempts says about how long")
+}
+
+func ending(name string) string {
+	if strings.HasPrefix(name, "grub-") {
+		return ".cfg"
+	}
+	return ".ipxe"
 }

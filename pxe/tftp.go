@@ -10,8 +10,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"path"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,6 +39,10 @@ type TFTPServer struct {
 	// machines by their address. It is asked in a goroutine of the transfer's own and has 5 seconds; the client's repeated
 	// requests meanwhile are ignored. [fs.ErrNotExist] is told to the client as such, other errors without their text.
 	Choose func(ctx context.Context, r TFTPRequest) (name string, err error)
+	// GRUB, if not nil, answers the GRUB of a signed boot chain: the names grub/grub.cfg and grub/ask;...
+	GRUB *GRUB
+	// Artifacts, if not nil, are the files of the names artifacts/..., which GRUB fetches by TFTP.
+	Artifacts *Files
 	// BlockSize is the largest block size that a client gets, 513 to 65464; 0 means 1450, which survives most
 	// tunnels. Set 1400 under deeper overlays. It is clamped to the interface's MTU in any case: PXE ROMs do not put
 	// fragments together. A client that asks for less than 512 gets 512, as if it had not asked (RFC 2347).
@@ -386,10 +390,23 @@ func (r *tftpRun) transfer(t *tftpTransfer, seen *Transfer) (code uint16, text s
 		name, err = r.Choose(ctx, t.TFTPRequest)
 		cancel()
 	}
-	var file *os.File
+	var file *os.File // nil: a text that was made for this client
 	var info fs.FileInfo
-	if err == nil {
-		file, info, err = r.Files.Open(name)
+	var source io.ReaderAt
+	var size int64
+	switch {
+	case err != nil:
+	case r.GRUB.answers(name):
+		seen.Path, _, _ = strings.Cut(name, ";") // as for HTTP, without what the machine says of itself
+		var made string
+		if made, err = r.GRUB.answer(t.ctx, name, t.Client.Addr(), t.Local); err == nil {
+			source, size = strings.NewReader(made), int64(len(made))
+		}
+	default:
+		if file, info, err = r.open(name); err == nil {
+			defer file.Close()
+			source, size = file, info.Size()
+		}
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -397,10 +414,8 @@ func (r *tftpRun) transfer(t *tftpTransfer, seen *Transfer) (code uint16, text s
 	case err != nil:
 		return tftpCodeOther, "the server cannot read the file now", err
 	}
-	defer file.Close()
-	source, size := io.ReaderAt(file), info.Size()
 	if t.netascii {
-		source, size, err = netascii(file, size)
+		source, size, err = netascii(source, size)
 		if err != nil {
 			return tftpCodeIllegal, "the server sends this file in mode octet only", err
 		}
@@ -419,7 +434,7 @@ func (r *tftpRun) transfer(t *tftpTransfer, seen *Transfer) (code uint16, text s
 		giveUp: tftpTries * r.limits.timeout, started: &t.started}
 	sender.waits.most = max(r.limits.timeout, sender.terms.timeout)
 	sender.waits.least = min(tftpLeastWait, sender.waits.most)
-	err = r.drive(ctx, t, sender, name, info)
+	err = r.drive(ctx, t, sender, name, file, info)
 	seen.Bytes, seen.Retransmits = sender.sent, sender.retransmits
 	seen.BlockSize, seen.WindowSize = sender.terms.block, sender.terms.window
 	var socket *errTFTPSocket
@@ -441,7 +456,7 @@ func (e *errTFTPSocket) Error() string {
 func (e *errTFTPSocket) Unwrap() error { return e.error }
 
 // drive sends the file, from memory in a loop or in this goroutine.
-func (r *tftpRun) drive(ctx context.Context, t *tftpTransfer, s *tftpSender, name string, info fs.FileInfo) error {
+func (r *tftpRun) drive(ctx context.Context, t *tftpTransfer, s *tftpSender, name string, file *os.File, info fs.FileInfo) error {
 	farewell := func(err error) []byte {
 		var trouble *errTFTPFile
 		switch {
@@ -456,8 +471,8 @@ func (r *tftpRun) drive(ctx context.Context, t *tftpTransfer, s *tftpSender, nam
 		}
 		return nil
 	}
-	if len(r.loops) > 0 && !t.netascii {
-		content, release, ok, err := r.held.get(name, s.file, info)
+	if file != nil && len(r.loops) > 0 && !t.netascii {
+		content, release, ok, err := r.held.get(name, file, info)
 		if err != nil {
 			return &errTFTPFile{err}
 		}
@@ -511,6 +526,15 @@ func (r *tftpRun) blockSize(t *tftpTransfer) int {
 	return min(r.limits.BlockSize, t.link.mtu-overhead-tftpHeader)
 }
 
+// open opens the file of a name.
+func (r *tftpRun) open(name string) (*os.File, fs.FileInfo, error) {
+	files, name := r.Files, strings.TrimLeft(name, "/")
+	if below, ok := strings.CutPrefix(name, "artifacts/"); ok && r.Artifacts != nil {
+		files, name = r.Artifacts, below
+	}
+	return files.Open(name)
+}
+
 // slot waits for a place among the running transfers.
 func (r *tftpRun) slot(ctx context.Context) (release func(), err error) {
 	release = func() { <-r.slots }
@@ -533,8 +557,7 @@ func (r *tftpRun) note(t Transfer) {
 		log.Debug("TFTP client asked for the size only")
 	case t.Aborted:
 		log.Warn("TFTP client aborted the transfer")
-	case errors.Is(t.Err, fs.ErrNotExist) && path.Base(t.Path) == "autoexec.ipxe":
-		// Every recent iPXE asks for it.
+	case errors.Is(t.Err, fs.ErrNotExist) && expectedMiss(t.Path):
 		log.Debug("TFTP file not found", "err", t.Err)
 	case t.Err != nil:
 		log.Warn("TFTP transfer failed", "err", t.Err, "retransmits", t.Retransmits)

@@ -22,7 +22,7 @@ func (r *Repo) Outline(name string) (*loda.Profile, error) {
 // outline is a profile without what is rendered.
 func (p *ProfileFile) outline(revision string) *loda.Profile {
 	y, o := &p.yaml, &p.os.yaml
-	out := &loda.Profile{Name: p.Name, Revision: revision, Model: p.Model, RAID: p.RAID, Disk: p.Disk, Boot: y.Boot,
+	out := &loda.Profile{Name: p.Name, Revision: revision, Model: p.Model, RAID: p.RAID, Disk: p.Disk, Boot: y.Boot, Chain: y.Chain,
 		SSHKeys: slices.Clone(y.SSHKeys), KernelArgs: slices.Clone(y.KernelArgs)}
 	if p.RAID != nil {
 		out.Tools, out.RAIDDrivers = maps.Clone(p.tools), slices.Clone(y.RAIDDrivers)

@@ -71,6 +71,7 @@ type profileYAML struct {
 	OS          string            `yaml:"os"`
 	Disk        hw.DiskRule       `yaml:"disk"`
 	Boot        string            `yaml:"boot"`
+	Chain       string            `yaml:"chain"`
 	SSHKeys     []string          `yaml:"ssh_keys"`
 	UserData    string            `yaml:"user_data"`
 	KernelArgs  []string          `yaml:"kernel_args"`
@@ -197,7 +198,7 @@ func (r *loader) profile(p *ProfileFile) {
 
 // settings are what the profile takes over as it is; loda knows what is right for them.
 func (r *loader) settings(p *ProfileFile) {
-	check := loda.Profile{Name: p.Name, Image: "image", Boot: p.yaml.Boot, SSHKeys: p.yaml.SSHKeys,
+	check := loda.Profile{Name: p.Name, Image: "image", Boot: p.yaml.Boot, Chain: p.yaml.Chain, SSHKeys: p.yaml.SSHKeys,
 		KernelArgs: p.yaml.KernelArgs}
 	err := check.Validate()
 	if inner := errors.Unwrap(err); inner != nil {

@@ -174,8 +174,9 @@ func (m *Machine) PowerOn(ctx context.Context) error {
 func (m *Machine) powerOn(ctx context.Context) error {
 	spec := m.Spec()
 	state := m.state()
+	ovmfCode, ovmfVars := m.rack.opts.ovmf(spec)
 	host := qemuHost{
-		accel: m.rack.opts.Accel, ovmfCode: m.rack.opts.OVMFCode, nvram: m.NVRAMPath(),
+		accel: m.rack.opts.Accel, ovmfCode: ovmfCode, nvram: m.NVRAMPath(),
 		consoleLog: m.ConsolePath(), consoleSocket: state.ConsoleSocket, monitorSocket: state.MonitorSocket,
 		ownMonitorFile: 3,
 	}
@@ -199,7 +200,7 @@ func (m *Machine) powerOn(ctx context.Context) error {
 		if _, err := os.Stat(m.NVRAMPath()); err != nil && host.order == OrderNVRAM {
 			host.order = OrderNetwork // OVMF writes it to its NVRAM, and there it stays
 		}
-		if err := copyNew(m.NVRAMPath(), m.rack.opts.OVMFVars); err != nil {
+		if err := copyNew(m.NVRAMPath(), ovmfVars); err != nil {
 			return fmt.Errorf("make NVRAM: %w", err)
 		}
 	}

@@ -30,7 +30,12 @@ func (m MachineSpec) qemuArgs(h qemuHost) []string {
 	opt := func(parts ...string) string { return strings.Join(parts, ",") }
 
 	add("-name", "loda-lab-"+m.Name, "-S", "-no-user-config", "-nodefaults", "-nographic")
-	add("-machine", "q35")
+	if m.SecureBoot {
+		// The variables belong to the firmware alone, in system management mode (OVMF's README, SMM support).
+		add("-machine", "q35,smm=on", "-global", "driver=cfi.pflash01,property=secure,value=on")
+	} else {
+		add("-machine", "q35")
+	}
 	switch h.accel {
 	case "tcg":
 		// The translation cache grows to a gigabyte for each machine if it may. la57 (five-level paging) confuses

@@ -55,6 +55,7 @@ func TestQEMUCommandLines(t *testing.T) {
 		"bios":        {},
 		"uefi-pxe":    {Firmware: UEFI},
 		"uefi-http":   {Firmware: UEFI, Boot: BootHTTP},
+		"uefi-secure": {Firmware: UEFI, SecureBoot: true},
 		"uefi-nvram":  {Firmware: UEFI, BootOrder: OrderNVRAM},
 		"disk-first":  {BootOrder: OrderDisk},
 		"direct":      {Direct: &Direct{Kernel: "/k,1", Initrd: "/i", Cmdline: "console=ttyS0 a,b"}, Disks: []Disk{}},

@@ -33,6 +33,8 @@ type Options struct {
 	Capture bool
 	// OVMFCode and OVMFVars are the UEFI firmware, default those of Debian's package ovmf (the 4M variant).
 	OVMFCode, OVMFVars string
+	// SecureOVMFCode and SecureOVMFVars are those of machines with Secure Boot, default that package's with Microsoft's keys.
+	SecureOVMFCode, SecureOVMFVars string
 	// Logger gets power changes and the end of machines; nil means [slog.Default].
 	Logger *slog.Logger
 }
@@ -43,8 +45,18 @@ func (o Options) complete() Options {
 	o.Accel = cmp.Or(o.Accel, "tcg")
 	o.OVMFCode = cmp.Or(o.OVMFCode, "/usr/share/OVMF/OVMF_CODE_4M.fd")
 	o.OVMFVars = cmp.Or(o.OVMFVars, "/usr/share/OVMF/OVMF_VARS_4M.fd")
+	o.SecureOVMFCode = cmp.Or(o.SecureOVMFCode, "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd")
+	o.SecureOVMFVars = cmp.Or(o.SecureOVMFVars, "/usr/share/OVMF/OVMF_VARS_4M.ms.fd")
 	o.Logger = cmp.Or(o.Logger, slog.Default())
 	return o
+}
+
+// ovmf are the code and the fresh variables of a machine's UEFI firmware.
+func (o Options) ovmf(m MachineSpec) (code, vars string) {
+	if m.SecureBoot {
+		return o.SecureOVMFCode, o.SecureOVMFVars
+	}
+	return o.OVMFCode, o.OVMFVars
 }
 
 // Rack is a built rack. Its methods may be called from any goroutine. It lives until [Rack.Down], until another
@@ -116,14 +128,17 @@ func checkHost(spec Spec, opts Options) error {
 			errs = append(errs, fmt.Errorf("needs the program %s (Debian: qemu-system-x86, qemu-utils, util-linux)", program))
 		}
 	}
+	missing := map[string]bool{}
 	for _, m := range spec.Machines {
-		if m.Firmware == UEFI {
-			for _, file := range []string{opts.OVMFCode, opts.OVMFVars} {
-				if _, err := os.Stat(file); err != nil {
-					errs = append(errs, fmt.Errorf("needs UEFI firmware (Debian: ovmf): %w", err))
-				}
+		if m.Firmware != UEFI {
+			continue
+		}
+		code, vars := opts.ovmf(m)
+		for _, file := range []string{code, vars} {
+			if _, err := os.Stat(file); err != nil && !missing[file] {
+				missing[file] = true
+				errs = append(errs, fmt.Errorf("needs UEFI firmware (Debian: ovmf): %w", err))
 			}
-			break
 		}
 	}
 	return errors.Join(errs...)

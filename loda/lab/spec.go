@@ -88,6 +88,8 @@ type MachineSpec struct {
 
 	// Firmware, default bios.
 	Firmware Firmware `yaml:"firmware,omitempty"`
+	// SecureBoot, for uefi: the firmware runs only what Microsoft has signed, or shim with Debian's key. Its own iPXE is not.
+	SecureBoot bool `yaml:"secure_boot,omitempty"`
 	// Boot path, default ipxe-rom for bios and pxe for uefi.
 	Boot Boot `yaml:"boot,omitempty"`
 	// BootOrder, default network.

@@ -74,6 +74,8 @@ func (m MachineSpec) validate(c *checker, at string) {
 	}
 	c.check(uuidRE.MatchString(m.UUID), at+".uuid", "%q: want 8-4-4-4-12 hexadecimal digits", m.UUID)
 	one(c, at+".firmware", m.Firmware, BIOS, UEFI)
+	c.check(!m.SecureBoot || m.Firmware == UEFI, at+".secure_boot", "needs firmware uefi")
+	c.check(!m.SecureBoot || m.Boot != BootIPXEROM, at+".boot", "%s is not signed, and secure_boot refuses it", m.Boot)
 	one(c, at+".boot", m.Boot, BootIPXEROM, BootPXE, BootHTTP)
 	one(c, at+".boot_order", m.BootOrder, OrderNetwork, OrderDisk, OrderNVRAM)
 	if m.Firmware == BIOS {

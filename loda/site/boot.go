@@ -1,13 +1,17 @@
 package site
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
+
+	"github.com/insomniacslk/dhcp/iana"
 
 	"github.com/project-loda/loda/dhcp"
 	"github.com/project-loda/loda/inventory"
@@ -24,6 +28,9 @@ func (b *booter) Boot(ctx context.Context, c pxe.Client) (pxe.Instruction, error
 		Firmware: "BIOS", Base: b.base(host)}
 	if c.Platform == pxe.EFI {
 		s.Firmware = "UEFI"
+	}
+	if c.Loader == pxe.LoaderGRUB {
+		s.Firmware = "UEFI by shim and GRUB"
 	}
 	for _, mac := range c.MACs {
 		s.MACs = append(s.MACs, mac.String())
@@ -78,15 +85,69 @@ func bootLabel(d loda.Decision) string {
 }
 
 // bootFiles answers the DHCP server's question: which network boot program, or which script.
-func (s *Site) bootFiles() dhcp.Booter {
+func (s *Site) bootFiles(nbps *pxe.Files) dhcp.Booter {
 	files := dhcp.BootFiles{
 		HTTP:   "http://{server}:" + s.bootPort + "/boot",
-		Script: "http://{server}:" + s.bootPort + "/boot/ipxe",
+		Script: "http://{server}:" + s.bootPort + "/boot/ipxe", UserClass: s.c.UserClass,
 	}
-	if s.chainload == nil {
-		return files
+	c := chains{ipxe: files, standard: s.c.Chain, of: s.installer.Chain, check: func() error { return checkShim(nbps) }}
+	if s.chainload != nil {
+		c.ipxe = chainloading{files, s.chainload}
 	}
-	return chainloading{files, s.chainload}
+	return c
+}
+
+// chains gives each machine the beginning of its boot chain.
+type chains struct {
+	ipxe     dhcp.Booter
+	standard string // for machines whose profile does not say
+	of       func(context.Context, inventory.MAC) (string, error)
+	check    func() error // whether the signed programs are there
+}
+
+func (c chains) Boot(ctx context.Context, req dhcp.BootRequest) (*dhcp.Boot, error) {
+	mac, err := inventory.MACOf(req.MAC)
+	if err != nil || req.IPXE || !isX64(req.Arch) {
+		return c.ipxe.Boot(ctx, req)
+	}
+	chain, err := c.of(ctx, mac)
+	if err != nil {
+		return nil, err
+	}
+	if cmp.Or(chain, c.standard) != loda.ChainShimGRUB {
+		return c.ipxe.Boot(ctx, req)
+	}
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	if req.HTTPClient {
+		// Debian 12's GRUB finds no configuration when the firmware has loaded it by HTTP boot. Without a boot file the
+		// firmware goes on in its boot order, where PXE is another entry.
+		return nil, nil
+	}
+	return dhcp.BootFiles{EFIX64: shim}.Boot(ctx, req)
+}
+
+// isX64 says whether the most wanted architecture is UEFI for x64.
+func isX64(arch []iana.Arch) bool {
+	return len(arch) > 0 && slices.Contains([]iana.Arch{iana.EFI_X86_64, iana.EFI_BC, iana.EFI_X86_64_HTTP, iana.EFI_BC_HTTP}, arch[0])
+}
+
+const shim = "shimx64.efi"
+
+// checkShim says what is missing of the chain that Secure Boot lets run, and how to get it.
+func checkShim(nbps *pxe.Files) error {
+	for name, pkg := range map[string]string{shim: "shim-signed", "grubx64.efi": "grub-efi-amd64-signed"} {
+		f, _, err := nbps.Open(name)
+		if err != nil {
+			return fmt.Errorf("boot chain %s: %w; install Debian's package %s, or name the directory that has it in nbp_dirs",
+				loda.ChainShimGRUB, err, pkg)
+		}
+		if err := f.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // chainloading treats iPXE in a NIC's ROM like a plain PXE ROM.

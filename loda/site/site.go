@@ -64,12 +64,23 @@ type Config struct {
 	API, Boot, TFTP string
 	// Socket is a Unix socket on which the API is served as well, for this host. Empty: none.
 	Socket string
-	// NBPDirs are searched for iPXE's binaries. Default: where Debian's package ipxe puts them.
+	// NBPDirs are searched for the programs of boot chains: iPXE, shim, GRUB. Default: where Debian's packages ipxe,
+	// shim-signed and grub-efi-amd64-signed put them.
 	NBPDirs []string
+	// Chain is the boot chain of machines whose profile does not say one. Default: [loda.ChainIPXE].
+	Chain string
+	// UserClass is the user class that the iPXE in NBPDirs was built to send (DHCP option 77). An iPXE that sends another
+	// one, such as that in a NIC's ROM, is made to load it first. Empty: each iPXE is good enough, unless Chainload is set.
+	UserClass string
 	// Chainload makes machines load that iPXE even if their NIC has one in its ROM.
 	Chainload bool
 
 	Logger *slog.Logger
+}
+
+// DefaultNBPDirs are where Debian's packages put the programs of boot chains.
+func DefaultNBPDirs() []string {
+	return []string{"/usr/lib/ipxe", "/boot", "/usr/lib/shim", "/usr/lib/grub/x86_64-efi-signed"}
 }
 
 // Layout is the directory of a site.
@@ -143,7 +154,13 @@ func New(c Config) (*Site, error) {
 		}
 	}
 	if c.NBPDirs == nil {
-		c.NBPDirs = []string{"/usr/lib/ipxe", "/boot"}
+		c.NBPDirs = DefaultNBPDirs()
+	}
+	if err := loda.CheckChain(c.Chain); err != nil {
+		return nil, fmt.Errorf("boot chain: %w", err)
+	}
+	if c.Chain == "" {
+		c.Chain = loda.ChainIPXE
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
@@ -275,11 +292,12 @@ func (s *Site) start(ctx context.Context, g *errgroup.Group) (*pxe.Handler, erro
 	if err != nil {
 		return boot, fmt.Errorf("TFTP: %w", err)
 	}
-	tftp := &pxe.TFTPServer{Files: nbps, Observe: s.observeTransfer, Logger: s.log}
+	grub := &pxe.GRUB{Booter: &booter{s}, BaseURL: "http://{server}:" + s.bootPort, Logger: s.log}
+	tftp := &pxe.TFTPServer{Files: nbps, GRUB: grub, Artifacts: artifacts, Observe: s.observeTransfer, Logger: s.log}
 	g.Go(func() error { return tftp.Serve(ctx, conn) })
 	if len(s.c.Interfaces) > 0 {
 		authority, err := dhcp.NewAuthority(dhcp.AuthorityConfig{Leases: s.c.Store, Reservations: &reservations{store: s.c.Store},
-			Boot: s.bootFiles(), Subnets: s.c.Subnets})
+			Boot: s.bootFiles(nbps), Subnets: s.c.Subnets})
 		if err != nil {
 			return boot, err
 		}
@@ -291,6 +309,11 @@ func (s *Site) start(ctx context.Context, g *errgroup.Group) (*pxe.Handler, erro
 		g.Go(func() error { return server.Serve(ctx) })
 	}
 	g.Go(func() error { return s.installer.Run(ctx) })
+	if s.c.Chain == loda.ChainShimGRUB {
+		if err := checkShim(nbps); err != nil {
+			s.log.Warn("no machine with UEFI can netboot yet", "reason", err)
+		}
+	}
 	if err := s.c.Dir.checkBootOS(); err != nil {
 		s.log.Warn("no machine can be installed yet", "reason", err)
 	}
