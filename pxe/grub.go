@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -401,4 +402,60 @@ func (s *grubScript) localDisk(d LocalDisk) {
 	})
 	s.say("no disk has a boot loader that can be started")
 	s.line("exit")
+}
+
+// grubAnswers give a request that is sent again the answer that its first copy got. GRUB repeats what is not answered
+// within 0.4 seconds, from the same port, and takes blocks from whichever answer they come: two answers with different
+// tokens must not be mixed. The zero value is ready.
+type grubAnswers struct {
+	mu    sync.Mutex
+	known map[grubRequest]*grubAnswer
+	order []grubRequest // oldest first
+}
+
+// A grubRequest is the same one as long as the port is. GRUB takes another for each file.
+type grubRequest struct {
+	peer netip.AddrPort
+	name string
+}
+
+type grubAnswer struct {
+	done chan struct{} // closed when the others are set
+	text string
+	err  error
+	at   time.Time
+}
+
+const (
+	grubRemember = 10 * time.Second
+	maxAnswers   = 4096 // that are kept
+)
+
+// get returns what ask has returned for the request, or does now. It waits for another's call until ctx is done.
+func (a *grubAnswers) get(ctx context.Context, r grubRequest, ask func() (string, error)) (string, error) {
+	a.mu.Lock()
+	for len(a.order) > 0 && (len(a.order) >= maxAnswers || time.Since(a.known[a.order[0]].at) > grubRemember) {
+		delete(a.known, a.order[0])
+		a.order = a.order[1:]
+	}
+	answer, again := a.known[r]
+	if !again {
+		if a.known == nil {
+			a.known = map[grubRequest]*grubAnswer{}
+		}
+		answer = &grubAnswer{done: make(chan struct{}), at: time.Now()}
+		a.known[r], a.order = answer, append(a.order, r)
+	}
+	a.mu.Unlock()
+	if again {
+		select {
+		case <-answer.done:
+			return answer.text, answer.err
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+	}
+	answer.text, answer.err = ask()
+	close(answer.done)
+	return answer.text, answer.err
 }

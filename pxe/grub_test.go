@@ -4,12 +4,17 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
+	"maps"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -145,19 +150,14 @@ func TestGRUBsNamesAndArtifactsAreServedByTFTP(t *testing.T) {
 	files, err := OpenNBPs(nbps)
 	require.NoError(t, err)
 	t.Cleanup(func() { files.Close() })
-	var asked []Client
-	answers := []any{Kernel{Kernel: "/artifacts/k"}, errors.New("secret of the database")}
-	booter := BooterFunc(func(_ context.Context, c Client) (Instruction, error) {
-		asked = append(asked, c)
-		next := answers[0]
-		answers = answers[1:]
-		if err, ok := next.(error); ok {
-			return nil, err
-		}
-		return next.(Instruction), nil
-	})
+	told := &story{tell: []any{Kernel{Kernel: "/artifacts/k"}, errors.New("secret of the database")}}
+	asked := func() []Client {
+		told.mu.Lock()
+		defer told.mu.Unlock()
+		return slices.Clone(told.asked)
+	}
 	l := startTFTP(t, &TFTPServer{Files: files, Artifacts: openDir(t, tree(t, map[string]string{"k": "kernel"})),
-		GRUB: &GRUB{Booter: booter, BaseURL: "http://{server}:8080/", Logger: quiet()}})
+		GRUB: &GRUB{Booter: told, BaseURL: "http://{server}:8080/", Logger: quiet()}})
 	c, err := tftp.NewClient(l.addr.String())
 	require.NoError(t, err)
 	fetch := func(name string) (string, error) {
@@ -179,7 +179,7 @@ func TestGRUBsNamesAndArtifactsAreServedByTFTP(t *testing.T) {
 		_, err := fetch(name)
 		require.ErrorContains(t, err, "not found", name)
 	}
-	require.Empty(t, asked)
+	require.Empty(t, asked())
 
 	got, err := fetch("/grub/ask;try=0;mac=52:54:00:12:34:56;serial=ABC123")
 	require.NoError(t, err)
@@ -188,9 +188,57 @@ func TestGRUBsNamesAndArtifactsAreServedByTFTP(t *testing.T) {
 	require.NoError(t, err)
 	require.NotContains(t, got, "secret")
 	require.Contains(t, got, "set loda_try=1")
-	require.Equal(t, "http://127.0.0.1:8080", asked[0].BaseURL)
-	require.Equal(t, "127.0.0.1", asked[0].Remote.String())
+	require.Equal(t, "http://127.0.0.1:8080", asked()[0].BaseURL)
+	require.Equal(t, "127.0.0.1", asked()[0].Remote.String())
 	seen := l.seen.wait(t, 11)
 	require.Equal(t, "/grub/ask", seen[10].Path, "without what the machine said of itself")
 	require.True(t, seen[10].Complete())
+}
+
+func TestRequestThatGRUBSendsAgainGetsTheSameAnswer(t *testing.T) {
+	var asked atomic.Int32
+	slow := BooterFunc(func(context.Context, Client) (Instruction, error) {
+		time.Sleep(300 * time.Millisecond)
+		return Kernel{Kernel: "/k", Args: fmt.Sprintf("token=%d", asked.Add(1))}, nil
+	})
+	l := startTFTP(t, &TFTPServer{GRUB: &GRUB{Booter: slow, Logger: quiet()}})
+	request := []byte("\x00\x01/grub/ask;try=0;serial=ABC123\x00octet\x00")
+	// ask sends the request twice from one port, and returns the answers of both transfers.
+	ask := func() []string {
+		conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		require.NoError(t, err)
+		defer conn.Close()
+		require.NoError(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
+		for range 2 {
+			_, err = conn.WriteTo(request, l.addr)
+			require.NoError(t, err)
+		}
+		answers := map[string]string{}
+		b := make([]byte, 600)
+		for len(answers) < 2 {
+			n, from, err := conn.ReadFrom(b)
+			require.NoError(t, err)
+			require.Equal(t, "\x00\x03\x00\x01", string(b[:4]))
+			answers[from.String()] = string(b[4:n])
+			_, err = conn.WriteTo([]byte("\x00\x04\x00\x01"), from)
+			require.NoError(t, err)
+		}
+		return slices.Collect(maps.Values(answers))
+	}
+	first := ask()
+	require.Contains(t, first[0], "token=1")
+	require.Equal(t, first[0], first[1])
+	require.EqualValues(t, 1, asked.Load())
+	require.Contains(t, ask()[0], "token=2", "another port is another request")
+}
+
+func TestAnswersToGRUBAreForgotten(t *testing.T) {
+	var a grubAnswers
+	for i := range 3 * maxAnswers {
+		text, err := a.get(t.Context(), grubRequest{name: fmt.Sprint(i)}, func() (string, error) { return fmt.Sprint(i), nil })
+		require.NoError(t, err)
+		require.Equal(t, fmt.Sprint(i), text)
+	}
+	require.LessOrEqual(t, len(a.known), maxAnswers)
+	require.Len(t, a.order, len(a.known))
 }

@@ -126,6 +126,7 @@ type tftpRun struct {
 	log          *slog.Logger
 	slots, queue chan struct{}
 	observations observations
+	answers      grubAnswers
 }
 
 // read serves one request. Its error goes to the client, so it says nothing of the server's inside. The library calls
@@ -175,7 +176,9 @@ func (r *tftpRun) transfer(t *Transfer, w io.ReaderFrom) (int64, error) {
 		}
 		name := t.Path
 		t.Path, _, _ = strings.Cut(name, ";") // as for HTTP, without what the machine says of itself
-		text, err := r.GRUB.answer(ctx, name, t.Client, local)
+		peer := w.(tftp.OutgoingTransfer).RemoteAddr()
+		text, err := r.answers.get(ctx, grubRequest{netip.AddrPortFrom(t.Client, uint16(peer.Port)), name},
+			func() (string, error) { return r.GRUB.answer(ctx, name, t.Client, local) })
 		if err != nil {
 			return 0, refusal(t, err)
 		}
