@@ -4,12 +4,16 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -145,19 +149,14 @@ func TestGRUBsNamesAndArtifactsAreServedByTFTP(t *testing.T) {
 	files, err := OpenNBPs(nbps)
 	require.NoError(t, err)
 	t.Cleanup(func() { files.Close() })
-	var asked []Client
-	answers := []any{Kernel{Kernel: "/artifacts/k"}, errors.New("secret of the database")}
-	booter := BooterFunc(func(_ context.Context, c Client) (Instruction, error) {
-		asked = append(asked, c)
-		next := answers[0]
-		answers = answers[1:]
-		if err, ok := next.(error); ok {
-			return nil, err
-		}
-		return next.(Instruction), nil
-	})
+	told := &story{tell: []any{Kernel{Kernel: "/artifacts/k"}, errors.New("secret of the database")}}
+	asked := func() []Client {
+		told.mu.Lock()
+		defer told.mu.Unlock()
+		return slices.Clone(told.asked)
+	}
 	l := startTFTP(t, &TFTPServer{Files: files, Artifacts: openDir(t, tree(t, map[string]string{"k": "kernel"})),
-		GRUB: &GRUB{Booter: booter, BaseURL: "http://{server}:8080/", Logger: quiet()}})
+		GRUB: &GRUB{Booter: told, BaseURL: "http://{server}:8080/", Logger: quiet()}})
 	c, err := tftp.NewClient(l.addr.String())
 	require.NoError(t, err)
 	fetch := func(name string) (string, error) {
@@ -179,7 +178,7 @@ func TestGRUBsNamesAndArtifactsAreServedByTFTP(t *testing.T) {
 		_, err := fetch(name)
 		require.ErrorContains(t, err, "not found", name)
 	}
-	require.Empty(t, asked)
+	require.Empty(t, asked())
 
 	got, err := fetch("/grub/ask;try=0;mac=52:54:00:12:34:56;serial=ABC123")
 	require.NoError(t, err)
@@ -188,9 +187,42 @@ func TestGRUBsNamesAndArtifactsAreServedByTFTP(t *testing.T) {
 	require.NoError(t, err)
 	require.NotContains(t, got, "secret")
 	require.Contains(t, got, "set loda_try=1")
-	require.Equal(t, "http://127.0.0.1:8080", asked[0].BaseURL)
-	require.Equal(t, "127.0.0.1", asked[0].Remote.String())
-	seen := l.seen.wait(t, 11)
-	require.Equal(t, "/grub/ask", seen[10].Path, "without what the machine said of itself")
-	require.True(t, seen[10].Complete())
+	require.Equal(t, "http://127.0.0.1:8080", asked()[0].BaseURL)
+	require.Equal(t, "127.0.0.1", asked()[0].Remote.String())
+	asks := 0
+	for _, seen := range l.seen.wait(t, 11) {
+		require.NotContains(t, seen.Path, "ABC123", "what the machine said of itself")
+		if seen.Path == "/grub/ask" && seen.Complete() {
+			asks++
+		}
+	}
+	require.Equal(t, 2, asks)
+}
+
+func TestRequestThatGRUBSendsAgainIsAnsweredOnce(t *testing.T) {
+	var asked atomic.Int32
+	slow := BooterFunc(func(context.Context, Client) (Instruction, error) {
+		time.Sleep(300 * time.Millisecond)
+		return Kernel{Kernel: "/k", Args: fmt.Sprintf("token=%d", asked.Add(1))}, nil
+	})
+	l := startTFTP(t, &TFTPServer{GRUB: &GRUB{Booter: slow, Logger: quiet()}})
+	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	require.NoError(t, err)
+	defer conn.Close()
+	require.NoError(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
+	// GRUB repeats what is not answered within 0.4 seconds, and takes blocks from whichever transfer they come: two answers
+	// with different tokens must not be mixed.
+	for range 3 {
+		_, err = conn.WriteTo([]byte("\x00\x01/grub/ask;try=0;serial=ABC123\x00octet\x00"), l.addr)
+		require.NoError(t, err)
+	}
+	b := make([]byte, 600)
+	n, from, err := conn.ReadFrom(b)
+	require.NoError(t, err)
+	require.Equal(t, "\x00\x03\x00\x01", string(b[:4]))
+	require.Contains(t, string(b[4:n]), "token=1")
+	_, err = conn.WriteTo([]byte("\x00\x04\x00\x01"), from)
+	require.NoError(t, err)
+	require.Len(t, l.seen.wait(t, 1), 1)
+	require.EqualValues(t, 1, asked.Load())
 }
