@@ -30,8 +30,11 @@ type commit struct {
 // maxCommit bounds a group, and with it how long its first lease waits for the others.
 const maxCommit = 256
 
-// gatherTime is how long a group waits for others under load.
-const gatherTime = time.Millisecond
+// gatherTime is how long a group waits for others under load: when the one before had gatherFrom leases.
+const (
+	gatherTime = time.Millisecond
+	gatherFrom = 8
+)
 
 // commitTimeout is what a store is given for a group. A request's own patience may end before.
 const commitTimeout = 5 * time.Second
@@ -70,7 +73,7 @@ func (c *commits) save(ctx context.Context, l Lease) error {
 // lead stores the leases that wait, of which mine is the first, and hands over.
 func (c *commits) lead(mine *commit) {
 	c.mu.Lock()
-	if c.last > 1 {
+	if c.last >= gatherFrom {
 		// Others are on their way to here. To let them come makes the group larger, and the load on store and processor
 		// smaller than to wait once more would.
 		c.mu.Unlock()

@@ -2,7 +2,9 @@ package dhcp
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 )
@@ -27,39 +29,65 @@ func (e *ExhaustedError) Error() string {
 		"shorten the lease time", e.Subnet, e.Pool, e.Leased, e.Offered, e.Declined)
 }
 
-// pool is what one subnet remembers. Leases mirror the lease store; offers live here only.
+// pool is what one subnet remembers. Leases mirror the lease store; offers live here only. There can be 65,536 of each,
+// so they hold no pointers: the garbage collector need not look at them.
 type pool struct {
 	subnet *Subnet
 
 	mu      sync.Mutex
 	leases  map[hwaddr]held // by who holds, or last held, the address
-	leased  map[netip.Addr]hwaddr
+	leased  map[number4]hwaddr
+	names   map[hwaddr]string // what clients that have a lease called themselves, if anything
 	offers  map[hwaddr]offer
-	offered map[netip.Addr]hwaddr
+	offered map[number4]hwaddr
 	seq     uint64 // counts changes of leases
 
 	counted   *ExhaustedError
 	countedAt time.Time
 }
 
+// number4 is an IPv4 address.
+type number4 uint32
+
+func number4Of(a netip.Addr) number4 { return number4(number(a)) }
+
+func (n number4) addr() netip.Addr { return addr(uint32(n)) }
+
+// instant is a time in nanoseconds since 1970.
+type instant int64
+
+func (i instant) time() time.Time { return time.Unix(0, int64(i)) }
+
 // held is a lease, and when in the sequence of changes it was put here.
 type held struct {
-	Lease
-	seq uint64
+	addr             number4
+	declined         bool
+	by               hwaddr // who declined it
+	granted, expires instant
+	seq              uint64
+}
+
+func holding(l Lease, seq uint64) held {
+	h := held{addr: number4Of(l.Addr), declined: l.Declined, granted: instant(l.GrantedAt.UnixNano()),
+		expires: instant(l.ExpiresAt.UnixNano()), seq: seq}
+	if l.Declined {
+		h.by = declinerOf(l.Hostname)
+	}
+	return h
 }
 
 // offer holds an address for a machine between DISCOVER and REQUEST, and while its lease is being saved.
 type offer struct {
-	addr  netip.Addr
-	at    time.Time // when it was last made
-	until time.Time
+	addr  number4
+	at    instant // when it was last made
+	until instant
 }
 
 func newPool(s *Subnet) *pool {
 	return &pool{
 		subnet: s,
-		leases: make(map[hwaddr]held), leased: make(map[netip.Addr]hwaddr),
-		offers: make(map[hwaddr]offer), offered: make(map[netip.Addr]hwaddr),
+		leases: make(map[hwaddr]held), leased: make(map[number4]hwaddr), names: make(map[hwaddr]string),
+		offers: make(map[hwaddr]offer), offered: make(map[number4]hwaddr),
 	}
 }
 
@@ -68,21 +96,26 @@ func (p *pool) lease(mac hwaddr) (Lease, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	l, ok := p.leases[mac]
-	return l.Lease, ok && !l.Declined
+	if !ok || l.declined {
+		return Lease{}, false
+	}
+	return Lease{MAC: net.HardwareAddr(mac[:]), Addr: l.addr.addr(), Subnet: p.subnet.Name, Hostname: p.names[mac],
+		GrantedAt: l.granted.time(), ExpiresAt: l.expires.time()}, true
 }
 
 // holder returns who, other than mac, may count on address a at this time.
 func (p *pool) holder(mac hwaddr, a netip.Addr, now time.Time) (hwaddr, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.holderLocked(mac, a, now)
+	return p.holderLocked(mac, a, instant(now.UnixNano()))
 }
 
-func (p *pool) holderLocked(mac hwaddr, a netip.Addr, now time.Time) (hwaddr, bool) {
-	if other, ok := p.leased[a]; ok && other != mac && p.leases[other].ExpiresAt.After(now) {
+func (p *pool) holderLocked(mac hwaddr, a netip.Addr, now instant) (hwaddr, bool) {
+	n := number4Of(a)
+	if other, ok := p.leased[n]; ok && other != mac && p.leases[other].expires > now {
 		return other, true
 	}
-	if other, ok := p.offered[a]; ok && other != mac && p.offers[other].until.After(now) {
+	if other, ok := p.offered[n]; ok && other != mac && p.offers[other].until > now {
 		return other, true
 	}
 	return hwaddr{}, false
@@ -92,19 +125,20 @@ func (p *pool) holderLocked(mac hwaddr, a netip.Addr, now time.Time) (hwaddr, bo
 func (p *pool) hold(mac hwaddr, a netip.Addr, now time.Time, d time.Duration) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if _, taken := p.holderLocked(mac, a, now); taken {
+	at := instant(now.UnixNano())
+	if _, taken := p.holderLocked(mac, a, at); taken {
 		return false
 	}
-	p.holdLocked(mac, a, now, d)
+	p.holdLocked(mac, number4Of(a), at, d)
 	return true
 }
 
-func (p *pool) holdLocked(mac hwaddr, a netip.Addr, now time.Time, d time.Duration) {
+func (p *pool) holdLocked(mac hwaddr, a number4, now instant, d time.Duration) {
 	p.dropOfferLocked(mac)
 	if other, ok := p.offered[a]; ok {
 		p.dropOfferLocked(other)
 	}
-	p.offers[mac], p.offered[a] = offer{addr: a, at: now, until: now.Add(d)}, mac
+	p.offers[mac], p.offered[a] = offer{addr: a, at: now, until: now + instant(d)}, mac
 }
 
 func (p *pool) dropOfferLocked(mac hwaddr) {
@@ -125,7 +159,10 @@ func (p *pool) offerTo(mac hwaddr, now time.Time) (netip.Addr, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	o, ok := p.offers[mac]
-	return o.addr, ok && o.until.After(now)
+	if !ok || o.until <= instant(now.UnixNano()) {
+		return netip.Addr{}, false
+	}
+	return o.addr.addr(), true
 }
 
 // usable reports whether a can be leased from the pool at all.
@@ -141,36 +178,38 @@ func (p *pool) take(
 ) (a netip.Addr, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var expired, stale netip.Addr
-	var expiredAt, staleAt time.Time
+	at := instant(now.UnixNano())
+	var expired, stale number4 // 0 is none
+	var expiredAt, staleAt instant
 	start, size := p.subnet.start(mac), p.subnet.Pool.Size()
 	for i := range size {
 		a := p.subnet.at(start, i, size)
 		if skip[a] || !p.usable(a, self) {
 			continue
 		}
-		if other, ok := p.offered[a]; ok && other != mac && p.offers[other].until.After(now) {
-			if at := p.offers[other].at; now.Sub(at) >= patience && (!stale.IsValid() || at.Before(staleAt)) {
+		n := number4Of(a)
+		if other, ok := p.offered[n]; ok && other != mac && p.offers[other].until > at {
+			if made := p.offers[other].at; at-made >= instant(patience) && (stale == 0 || made < staleAt) {
 				// Only an offer of an address that is not leased to a third machine at the same time.
-				if l, leased := p.leased[a]; !leased || !p.leases[l].ExpiresAt.After(now) {
-					stale, staleAt = a, at
+				if l, leased := p.leased[n]; !leased || p.leases[l].expires <= at {
+					stale, staleAt = n, made
 				}
 			}
 			continue
 		}
-		owner, leased := p.leased[a]
+		owner, leased := p.leased[n]
 		if !leased || owner == mac {
-			p.holdLocked(mac, a, now, hold)
+			p.holdLocked(mac, n, at, hold)
 			return a, true
 		}
-		if at := p.leases[owner].ExpiresAt; !at.After(now) && (!expired.IsValid() || at.Before(expiredAt)) {
-			expired, expiredAt = a, at
+		if ended := p.leases[owner].expires; ended <= at && (expired == 0 || ended < expiredAt) {
+			expired, expiredAt = n, ended
 		}
 	}
-	for _, a := range []netip.Addr{expired, stale} {
-		if a.IsValid() {
-			p.holdLocked(mac, a, now, hold)
-			return a, true
+	for _, n := range []number4{expired, stale} {
+		if n != 0 {
+			p.holdLocked(mac, n, at, hold)
+			return n.addr(), true
 		}
 	}
 	return netip.Addr{}, false
@@ -182,27 +221,33 @@ func (p *pool) put(mac hwaddr, l Lease) {
 	defer p.mu.Unlock()
 	p.dropOfferLocked(mac)
 	p.seq++
-	p.putLocked(mac, held{l, p.seq})
+	p.putLocked(mac, holding(l, p.seq), l.Hostname)
 }
 
-func (p *pool) putLocked(mac hwaddr, l held) {
-	if old, ok := p.leases[mac]; ok && p.leased[old.Addr] == mac {
-		delete(p.leased, old.Addr)
+func (p *pool) putLocked(mac hwaddr, l held, name string) {
+	p.removeLocked(mac)
+	if other, ok := p.leased[l.addr]; ok {
+		p.removeLocked(other)
 	}
-	if other, ok := p.leased[l.Addr]; ok && other != mac {
-		delete(p.leases, other)
+	p.leases[mac], p.leased[l.addr] = l, mac
+	if name != "" && !l.declined {
+		p.names[mac] = name
 	}
-	p.leases[mac], p.leased[l.Addr] = l, mac
+}
+
+func (p *pool) removeLocked(mac hwaddr) {
+	if old, ok := p.leases[mac]; ok && p.leased[old.addr] == mac {
+		delete(p.leased, old.addr)
+	}
+	delete(p.leases, mac)
+	delete(p.names, mac)
 }
 
 func (p *pool) forget(mac hwaddr) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.dropOfferLocked(mac)
-	if old, ok := p.leases[mac]; ok && p.leased[old.Addr] == mac {
-		delete(p.leased, old.Addr)
-	}
-	delete(p.leases, mac)
+	p.removeLocked(mac)
 }
 
 // sequence returns the number of the latest change, for replace.
@@ -217,7 +262,7 @@ func (p *pool) sequence() uint64 {
 func (p *pool) replace(stored map[hwaddr]Lease, since uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	recent := make(map[hwaddr]held)
+	recent, names := make(map[hwaddr]held), p.names
 	for mac, l := range p.leases {
 		if l.seq > since {
 			recent[mac] = l
@@ -225,11 +270,12 @@ func (p *pool) replace(stored map[hwaddr]Lease, since uint64) {
 	}
 	clear(p.leases)
 	clear(p.leased)
+	p.names = make(map[hwaddr]string)
 	for mac, l := range stored {
-		p.putLocked(mac, held{l, since})
+		p.putLocked(mac, holding(l, since), l.Hostname)
 	}
 	for mac, l := range recent {
-		p.putLocked(mac, l)
+		p.putLocked(mac, l, names[mac])
 	}
 }
 
@@ -243,15 +289,15 @@ func (p *pool) exhausted(now time.Time) *ExhaustedError {
 	e := &ExhaustedError{Subnet: p.subnet.Name, Pool: p.subnet.Pool}
 	for _, l := range p.leases {
 		switch {
-		case !l.ExpiresAt.After(now):
-		case l.Declined:
+		case l.expires <= instant(now.UnixNano()):
+		case l.declined:
 			e.Declined++
 		default:
 			e.Leased++
 		}
 	}
 	for _, o := range p.offers {
-		if o.until.After(now) {
+		if o.until > instant(now.UnixNano()) {
 			e.Offered++
 		}
 	}
@@ -263,7 +309,7 @@ func (p *pool) exhausted(now time.Time) *ExhaustedError {
 func (p *pool) lastHolder(a netip.Addr, mac hwaddr) (hwaddr, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	other, ok := p.leased[a]
+	other, ok := p.leased[number4Of(a)]
 	return other, ok && other != mac
 }
 
@@ -271,9 +317,8 @@ func (p *pool) lastHolder(a netip.Addr, mac hwaddr) (hwaddr, bool) {
 func (p *pool) declines(mac hwaddr, now time.Time) (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	by := declinedBy(mac)
 	for _, l := range p.leases {
-		if l.Declined && l.Hostname == by && l.ExpiresAt.After(now) {
+		if l.declined && l.by == mac && l.expires > instant(now.UnixNano()) {
 			n++
 		}
 	}
@@ -281,4 +326,20 @@ func (p *pool) declines(mac hwaddr, now time.Time) (n int) {
 }
 
 // declinedBy is how the mark of a declined address remembers who did that, in its Hostname.
-func declinedBy(mac hwaddr) string { return "declined by " + mac.String() }
+func declinedBy(mac hwaddr) string { return declinedPrefix + mac.String() }
+
+const declinedPrefix = "declined by "
+
+// declinerOf reads what declinedBy wrote; it is zero for anything else.
+func declinerOf(name string) hwaddr {
+	text, ok := strings.CutPrefix(name, declinedPrefix)
+	if !ok {
+		return hwaddr{}
+	}
+	hw, err := net.ParseMAC(text)
+	if err != nil {
+		return hwaddr{}
+	}
+	mac, _ := ethernet(hw)
+	return mac
+}

@@ -89,8 +89,8 @@ func (t *talk) setAside(ctx context.Context, a netip.Addr, why string) error {
 func (p *pool) wasDeclined(a netip.Addr) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	owner, ok := p.leased[a]
-	return ok && p.leases[owner].Declined
+	owner, ok := p.leased[number4Of(a)]
+	return ok && p.leases[owner].declined
 }
 
 // probes remembers at which addresses nobody answered lately: clients repeat themselves.

@@ -24,7 +24,7 @@ func (t *talk) blank(kind dhcpv4.MessageType) *dhcpv4.DHCPv4 {
 		ServerIPAddr:  toIP(netip.Addr{}),
 		GatewayIPAddr: toIP(fromIP(p.GatewayIPAddr)),
 		ClientHWAddr:  p.ClientHWAddr,
-		Options:       make(dhcpv4.Options),
+		Options:       make(dhcpv4.Options, 16),
 	}
 	reply.UpdateOption(dhcpv4.OptMessageType(kind))
 	reply.UpdateOption(dhcpv4.OptServerIdentifier(toIP(t.serverID)))

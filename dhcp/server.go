@@ -59,6 +59,11 @@ type Server struct {
 
 	stats [statCount]atomic.Uint64
 
+	patient sync.Mutex
+	shared  context.Context // ends at until; see patience
+	until   time.Time
+	end     context.CancelFunc // of the latest; those before end by themselves
+
 	saying sync.Mutex
 	said   map[string]time.Time
 	toldAt int64 // a second, and how many dropped requests were told of in it
@@ -258,6 +263,12 @@ func (s *Server) Serve(ctx context.Context) error {
 	close(observations)
 	observer.Wait()
 
+	s.patient.Lock()
+	if s.end != nil {
+		s.end()
+	}
+	s.shared, s.end = nil, nil
+	s.patient.Unlock()
 	s.mu.Lock()
 	s.serving = false
 	s.mu.Unlock()
@@ -380,25 +391,21 @@ func (s *Server) work(j job, observations chan<- Exchange) {
 		s.observe(e, observations)
 		return
 	}
-	// Not derived from Serve's context: what is being answered when the server stops is still answered.
-	ctx, cancel := context.WithDeadline(context.Background(), deadline)
+	ctx := s.patience(deadline, timeout)
 	reply, err := s.guard(func() (*dhcpv4.DHCPv4, error) { return s.Responder.Respond(ctx, req) })
 	var later *Deferred
 	if err == nil || !errors.As(err, &later) {
 		s.finish(j, e, reply, err, observations)
-		cancel()
 		return
 	}
 	if s.deferred.Add(1) > maxDeferred {
 		s.deferred.Add(-1)
-		cancel()
 		s.count(late)
 		e.Reason = "too many others wait for their answer; the server is overloaded"
 		s.observe(e, observations)
 		return
 	}
 	s.waiting.Go(func() {
-		defer cancel()
 		reply, err := s.guard(func() (*dhcpv4.DHCPv4, error) { return later.Finish(ctx) })
 		s.finish(j, e, reply, err, observations)
 		s.deferred.Add(-1)
@@ -465,6 +472,20 @@ func (s *Server) finish(j job, e Exchange, reply *dhcpv4.DHCPv4, err error, obse
 	if e.BootFile = reply.BootFileNameOption(); e.BootFile == "" {
 		e.BootFile = reply.BootFileName
 	}
+}
+
+// patience returns a context that ends at the deadline, or up to a 64th of the timeout later: requests of the same moment
+// share one, as in a storm a timer for each costs more than their parsing. It is not derived from Serve's context: what
+// is being answered when the server stops is still answered.
+func (s *Server) patience(deadline time.Time, timeout time.Duration) context.Context {
+	slice := max(timeout/64, 1)
+	s.patient.Lock()
+	defer s.patient.Unlock()
+	if left := s.until.Sub(deadline); s.shared == nil || left < 0 || left > slice {
+		s.until = deadline.Add(slice)
+		s.shared, s.end = context.WithDeadline(context.Background(), s.until)
+	}
+	return s.shared
 }
 
 // causeOf is the text of the innermost error, which is the same for all machines that are hit by it.

@@ -33,7 +33,7 @@ func (s *Store) Leases(ctx context.Context) ([]dhcp.Lease, error) {
 	}
 	out := make([]dhcp.Lease, 0, len(x.rows))
 	for k, r := range x.rows {
-		out = append(out, k.lease(r))
+		out = append(out, x.unpack(k, r))
 	}
 	return out, nil
 }
@@ -85,6 +85,6 @@ func (s *Store) SaveLeases(ctx context.Context, leases []dhcp.Lease) []error {
 
 func (s *Store) DeleteLease(ctx context.Context, subnet string, mac net.HardwareAddr) error {
 	return s.write(ctx, "delete the lease of "+mac.String(), func(t *tx) error {
-		return t.deleteLease(leaseKey{subnet, string(mac)})
+		return t.deleteLease(subnet, mac)
 	})
 }

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"database/sql"
@@ -10,6 +11,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/project-loda/loda/dhcp"
@@ -22,28 +24,60 @@ import (
 // leases when it has nothing else to do, or when too much has come together; a process that begins, or is killed and
 // begins again, reads the table and then the log, whose entries in their order are right about all that they name.
 
-// leaseKey names a lease. mac is the bytes of the hardware address.
-type leaseKey struct{ subnet, mac string }
+// There can be hundreds of thousands of leases, so what is kept of them holds no pointers, which the garbage collector
+// would follow each time: texts are numbers in a list.
 
-func keyOf(l *dhcp.Lease) leaseKey { return leaseKey{l.Subnet, string(l.MAC)} }
+// leaseKey names a lease.
+type leaseKey struct {
+	subnet uint32 // in texts
+	mac    hardware
+}
+
+// hardware is a hardware address as long as DHCP can carry one (RFC 2131 section 2: chaddr).
+type hardware struct {
+	length uint8
+	bytes  [16]byte
+}
+
+func hardwareOf[S ~string | ~[]byte](mac S) (h hardware, ok bool) {
+	h.length = uint8(copy(h.bytes[:], mac))
+	return h, len(mac) > 0 && len(mac) <= len(h.bytes)
+}
+
+func (h hardware) addr() net.HardwareAddr { return net.HardwareAddr(slices.Clone(h.bytes[:h.length])) }
+
+// ip is an address as [netip.Addr.As16].
+type ip [16]byte
 
 // leaseRow is the rest of a lease, as the table keeps it.
 type leaseRow struct {
-	addr             netip.Addr
-	hostname         string
-	granted, expires int64 // microseconds since 1970
+	addr             ip
+	hostname         uint32 // in texts
 	declined         bool
+	granted, expires int64 // microseconds since 1970
 }
 
-func (k leaseKey) lease(r leaseRow) dhcp.Lease {
-	return dhcp.Lease{Subnet: k.subnet, MAC: net.HardwareAddr(k.mac), Addr: r.addr, Hostname: r.hostname,
-		GrantedAt: time.UnixMicro(r.granted).UTC(), ExpiresAt: time.UnixMicro(r.expires).UTC(), Declined: r.declined}
+// texts numbers subnets and host names.
+type texts struct {
+	all    []string
+	number map[string]uint32
+}
+
+func (t *texts) of(s string) uint32 {
+	n, ok := t.number[s]
+	if !ok {
+		n = uint32(len(t.all))
+		s = strings.Clone(s)
+		t.all, t.number[s] = append(t.all, s), n
+	}
+	return n
 }
 
 // leaseIndex is all leases in memory. The writer's belongs to whoever has the writer's turn.
 type leaseIndex struct {
+	texts texts
 	rows  map[leaseKey]leaseRow
-	owner map[netip.Addr]leaseKey
+	owner map[ip]leaseKey
 
 	// dirty are the leases that the log knows better than the table, logged counts entries of the log, last is its
 	// highest id.
@@ -60,7 +94,25 @@ type leaseIndex struct {
 }
 
 func newLeaseIndex() *leaseIndex {
-	return &leaseIndex{rows: map[leaseKey]leaseRow{}, owner: map[netip.Addr]leaseKey{}, dirty: map[leaseKey]struct{}{}}
+	return &leaseIndex{texts: texts{number: map[string]uint32{}}, rows: map[leaseKey]leaseRow{}, owner: map[ip]leaseKey{},
+		dirty: map[leaseKey]struct{}{}}
+}
+
+// pack brings a lease into the form of the index.
+func (x *leaseIndex) pack(l *dhcp.Lease) (leaseKey, leaseRow, error) {
+	mac, ok := hardwareOf(l.MAC)
+	if !ok {
+		return leaseKey{}, leaseRow{}, fmt.Errorf("lease of %s: hardware address %s has %d bytes, DHCP carries 16 at most",
+			l.Addr, l.MAC, len(l.MAC))
+	}
+	return leaseKey{x.texts.of(l.Subnet), mac}, leaseRow{addr: l.Addr.As16(), hostname: x.texts.of(l.Hostname),
+		declined: l.Declined, granted: l.GrantedAt.UnixMicro(), expires: l.ExpiresAt.UnixMicro()}, nil
+}
+
+func (x *leaseIndex) unpack(k leaseKey, r leaseRow) dhcp.Lease {
+	return dhcp.Lease{Subnet: x.texts.all[k.subnet], MAC: k.mac.addr(), Addr: netip.AddrFrom16(r.addr).Unmap(),
+		Hostname: x.texts.all[r.hostname], GrantedAt: time.UnixMicro(r.granted).UTC(),
+		ExpiresAt: time.UnixMicro(r.expires).UTC(), Declined: r.declined}
 }
 
 // put stores r and, since an address is in one lease at most, removes who had its address.
@@ -85,7 +137,7 @@ func (x *leaseIndex) remove(k leaseKey) {
 
 // change notes how two leases and an address are, before they are changed. What is dirty stays so, which only costs
 // writing it once more.
-func (x *leaseIndex) change(k leaseKey, addr netip.Addr) {
+func (x *leaseIndex) change(k leaseKey, addr ip) {
 	row, had := x.rows[k]
 	owner, owned := x.owner[addr]
 	ownerRow := x.rows[owner]
@@ -122,18 +174,18 @@ func appendText[S ~string | ~[]byte](b []byte, s S) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
-func appendPut(b []byte, k leaseKey, r leaseRow) []byte {
-	b = appendText(appendText(append(b, logPut), k.subnet), k.mac)
-	b = appendText(appendText(b, r.addr.AsSlice()), r.hostname)
-	b = binary.AppendVarint(binary.AppendVarint(b, r.granted), r.expires)
-	if r.declined {
+func appendPut(b []byte, l *dhcp.Lease) []byte {
+	b = appendText(appendText(append(b, logPut), l.Subnet), l.MAC)
+	b = appendText(appendText(b, l.Addr.AsSlice()), l.Hostname)
+	b = binary.AppendVarint(binary.AppendVarint(b, l.GrantedAt.UnixMicro()), l.ExpiresAt.UnixMicro())
+	if l.Declined {
 		return append(b, 1)
 	}
 	return append(b, 0)
 }
 
-func appendDelete(b []byte, k leaseKey) []byte {
-	return appendText(appendText(append(b, logDelete), k.subnet), k.mac)
+func appendDelete(b []byte, subnet string, mac net.HardwareAddr) []byte {
+	return appendText(appendText(append(b, logDelete), subnet), mac)
 }
 
 var errLog = errors.New("an entry of the lease log cannot be read")
@@ -167,28 +219,26 @@ func (x *leaseIndex) replay(b []byte) error {
 	for len(b) > 0 {
 		kind := b[0]
 		b = b[1:]
-		k := leaseKey{text(), text()}
-		switch kind {
-		case logDelete:
-			if !bad {
-				x.remove(k)
-				x.dirty[k] = struct{}{}
-			}
-		case logPut:
-			var r leaseRow
-			addr, ok := netip.AddrFromSlice([]byte(text()))
-			r.addr, r.hostname, r.granted, r.expires = addr, text(), number(), number()
-			if !ok || len(b) == 0 {
-				return errLog
-			}
-			r.declined, b = b[0] == 1, b[1:]
-			if !bad {
-				x.put(k, r)
-			}
-		default:
+		subnet, mac := text(), text()
+		h, ok := hardwareOf(mac)
+		if bad || !ok {
 			return errLog
 		}
-		if bad {
+		k := leaseKey{x.texts.of(subnet), h}
+		switch kind {
+		case logDelete:
+			x.remove(k)
+			x.dirty[k] = struct{}{}
+		case logPut:
+			addr, ok := netip.AddrFromSlice([]byte(text()))
+			name, granted, expires := text(), number(), number()
+			if bad || !ok || len(b) == 0 {
+				return errLog
+			}
+			x.put(k, leaseRow{addr: addr.As16(), hostname: x.texts.of(name), declined: b[0] == 1, granted: granted,
+				expires: expires})
+			b = b[1:]
+		default:
 			return errLog
 		}
 		x.logged++
@@ -220,19 +270,24 @@ func scanLog(rows *sql.Rows, r *logRow) error { return rows.Scan(&r.id, &r.entri
 // readLeases reads table and log, both in the same transaction of q.
 func readLeases(ctx context.Context, q querier) (*leaseIndex, error) {
 	x := newLeaseIndex()
-	leases, err := list(ctx, q, scanLease, "SELECT subnet, mac, addr, hostname, granted_at, expires_at, declined FROM leases")
+	rows, err := q.query(ctx, "SELECT subnet, mac, addr, hostname, granted_at, expires_at, declined FROM leases")
 	if err != nil {
 		return nil, err
 	}
-	subnets := map[string]string{} // the same memory for all leases of a subnet
-	for i := range leases {
-		l := &leases[i]
-		if s, ok := subnets[l.Subnet]; ok {
-			l.Subnet = s
-		} else {
-			subnets[l.Subnet] = l.Subnet
+	defer rows.Close()
+	for rows.Next() {
+		var l dhcp.Lease
+		if err := scanLease(rows, &l); err != nil {
+			return nil, err
 		}
-		x.put(keyOf(l), rowOf(l))
+		k, r, err := x.pack(&l)
+		if err != nil {
+			return nil, err
+		}
+		x.put(k, r)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
 	}
 	clear(x.dirty)
 	for {
@@ -252,12 +307,11 @@ func readLeases(ctx context.Context, q querier) (*leaseIndex, error) {
 	}
 }
 
-func rowOf(l *dhcp.Lease) leaseRow {
-	return leaseRow{l.Addr, l.Hostname, l.GrantedAt.UnixMicro(), l.ExpiresAt.UnixMicro(), l.Declined}
-}
-
 // leases returns the writer's index.
 func (t *tx) leases() (*leaseIndex, error) {
+	if t.index != nil && len(t.index.undo) == 0 && len(t.index.texts.all) > 2*len(t.index.rows)+1000 {
+		t.index = nil // it knows too many host names that nobody has any more
+	}
 	if t.index == nil {
 		x, err := readLeases(context.Background(), t)
 		if err != nil {
@@ -279,11 +333,15 @@ func (t *tx) saveLeases(leases []dhcp.Lease) ([]error, error) {
 	n := 0
 	for i := range leases {
 		l := &leases[i]
-		k, r := keyOf(l), rowOf(l)
+		k, r, err := x.pack(l)
+		if err != nil {
+			errs[i] = err
+			continue
+		}
 		if other, taken := x.owner[r.addr]; taken && other.mac != k.mac {
 			if held := x.rows[other]; held.expires > r.granted {
 				errs[i] = fmt.Errorf("lease of %s for %s: %w (%s until %s)", l.Addr, l.MAC, dhcp.ErrAddressTaken,
-					net.HardwareAddr(other.mac), time.UnixMicro(held.expires).UTC())
+					other.mac.addr(), time.UnixMicro(held.expires).UTC())
 				continue
 			}
 		}
@@ -291,7 +349,7 @@ func (t *tx) saveLeases(leases []dhcp.Lease) ([]error, error) {
 		x.put(k, r)
 		x.logged++
 		n++
-		b = appendPut(b, k, r)
+		b = appendPut(b, l)
 	}
 	if n == 0 {
 		return errs, nil
@@ -299,11 +357,13 @@ func (t *tx) saveLeases(leases []dhcp.Lease) ([]error, error) {
 	return errs, t.appendLog(x, b)
 }
 
-func (t *tx) deleteLease(k leaseKey) error {
+func (t *tx) deleteLease(subnet string, mac net.HardwareAddr) error {
 	x, err := t.leases()
 	if err != nil {
 		return err
 	}
+	h, _ := hardwareOf(mac)
+	k := leaseKey{x.texts.of(subnet), h}
 	row, ok := x.rows[k]
 	if !ok {
 		return nil
@@ -311,7 +371,7 @@ func (t *tx) deleteLease(k leaseKey) error {
 	x.change(k, row.addr)
 	x.remove(k)
 	x.logged++
-	return t.appendLog(x, appendDelete([]byte{logVersion}, k))
+	return t.appendLog(x, appendDelete([]byte{logVersion}, subnet, mac))
 }
 
 func (t *tx) appendLog(x *leaseIndex, entries []byte) error {
@@ -357,20 +417,22 @@ func (w *writer) fold() (more bool, err error) {
 			x.folding = append(x.folding, k)
 		}
 		slices.SortFunc(x.folding, func(a, b leaseKey) int {
-			return cmp.Or(cmp.Compare(a.subnet, b.subnet), cmp.Compare(a.mac, b.mac))
+			return cmp.Or(cmp.Compare(x.texts.all[a.subnet], x.texts.all[b.subnet]),
+				bytes.Compare(a.mac.bytes[:a.mac.length], b.mac.bytes[:b.mac.length]))
 		})
 		clear(x.dirty)
 		x.upTo, x.upToLog = x.last, x.logged
 	}
 	chunk := x.folding[:min(len(x.folding), foldAtOnce)]
 	for _, k := range chunk {
-		mac := net.HardwareAddr(k.mac).String()
+		subnet, mac := x.texts.all[k.subnet], k.mac.addr().String()
 		if r, ok := x.rows[k]; ok {
 			// Who else had the address is replaced with it.
 			_, err = t.exec(`INSERT OR REPLACE INTO leases (subnet, mac, addr, hostname, granted_at, expires_at, declined)
-				VALUES (?, ?, ?, ?, ?, ?, ?)`, k.subnet, mac, r.addr.String(), r.hostname, r.granted, r.expires, r.declined)
+				VALUES (?, ?, ?, ?, ?, ?, ?)`, subnet, mac, netip.AddrFrom16(r.addr).Unmap().String(),
+				x.texts.all[r.hostname], r.granted, r.expires, r.declined)
 		} else {
-			_, err = t.exec("DELETE FROM leases WHERE subnet = ? AND mac = ?", k.subnet, mac)
+			_, err = t.exec("DELETE FROM leases WHERE subnet = ? AND mac = ?", subnet, mac)
 		}
 		if err != nil {
 			return false, err

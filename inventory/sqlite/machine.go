@@ -68,13 +68,13 @@ func (s *Store) Machine(ctx context.Context, serial inventory.Serial) (*inventor
 }
 
 func (s *Store) MachineByMAC(ctx context.Context, mac inventory.MAC) (*inventory.Machine, error) {
-	m, err := index{s}.MachineByMAC(ctx, mac)
+	m, err := index{prepared{s}}.MachineByMAC(ctx, mac)
 	return m, s.fail(ctx, "read a machine", err)
 }
 
 // MachineByAddress makes the store an [inventory.MachineIndex].
 func (s *Store) MachineByAddress(ctx context.Context, a netip.Addr) (*inventory.Machine, error) {
-	m, err := index{s}.MachineByAddress(ctx, a)
+	m, err := index{prepared{s}}.MachineByAddress(ctx, a)
 	return m, s.fail(ctx, "read a machine", err)
 }
 

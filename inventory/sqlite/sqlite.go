@@ -49,7 +49,9 @@ type Store struct {
 	external inventory.MachineStore
 
 	readers *sql.DB
-	writer  *writer
+	// statements are those of prepared, by their text.
+	statements sync.Map
+	writer     *writer
 
 	// sending is held for reading while a write is handed to the writer, so that Close can end the queue.
 	sending sync.RWMutex
@@ -286,6 +288,7 @@ func (s *Store) Close() error {
 	close(s.writer.queue)
 	s.sending.Unlock()
 	<-s.writer.stopped
+	s.statements.Range(func(_, st any) bool { _ = st.(*sql.Stmt).Close(); return true })
 	// The writer goes last: it moves what the write-ahead log still holds into the database file.
 	return errors.Join(s.readers.Close(), s.writer.close())
 }
@@ -360,4 +363,25 @@ func (s *Store) query(ctx context.Context, query string, args ...any) (*sql.Rows
 		return nil, ErrClosed
 	}
 	return s.readers.QueryContext(ctx, query, args...)
+}
+
+// prepared is the store for queries that are asked all the time: to prepare one takes longer than to answer it. Their
+// texts are constants.
+type prepared struct{ *Store }
+
+func (s prepared) query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	if s.isClosed() {
+		return nil, ErrClosed
+	}
+	st, ok := s.statements.Load(query)
+	if !ok {
+		made, err := s.readers.PrepareContext(ctx, query)
+		if err != nil {
+			return nil, err
+		}
+		if st, ok = s.statements.LoadOrStore(query, made); ok {
+			_ = made.Close()
+		}
+	}
+	return st.(*sql.Stmt).QueryContext(ctx, args...)
 }

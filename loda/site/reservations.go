@@ -19,8 +19,8 @@ type reservations struct {
 
 	mu        sync.RWMutex
 	version   uint64
-	machines  map[inventory.MAC]knowledge
-	addresses map[netip.Addr]bool
+	machines  map[[6]byte]*knowledge // nil for strangers
+	addresses map[[4]byte]bool
 }
 
 // knowledge is what the inventory says of a hardware address.
@@ -54,7 +54,7 @@ func remembered[K comparable, V any](ctx context.Context, r *reservations, in *m
 			return // a later answer is kept already
 		}
 		if version > r.version || r.machines == nil {
-			r.version, r.machines, r.addresses = version, map[inventory.MAC]knowledge{}, map[netip.Addr]bool{}
+			r.version, r.machines, r.addresses = version, map[[6]byte]*knowledge{}, map[[4]byte]bool{}
 		}
 		if len(*in) >= maxRemembered {
 			clear(*in)
@@ -65,31 +65,46 @@ func remembered[K comparable, V any](ctx context.Context, r *reservations, in *m
 
 // Reservation implements [dhcp.Reservations].
 func (r *reservations) Reservation(ctx context.Context, hw net.HardwareAddr) (dhcp.Reservation, bool, error) {
-	mac, err := inventory.MACOf(hw)
-	if err != nil {
+	if len(hw) != 6 {
 		return dhcp.Reservation{}, false, nil
 	}
-	k, ok, keep := remembered(ctx, r, &r.machines, mac)
-	if ok {
-		return k.reservation, k.known, nil
+	k, ok, keep := remembered(ctx, r, &r.machines, [6]byte(hw))
+	if !ok {
+		var err error
+		if k, err = r.look(ctx, hw); err != nil {
+			return dhcp.Reservation{}, false, err
+		}
+		keep(k)
+	}
+	if k == nil {
+		return dhcp.Reservation{}, false, nil
+	}
+	return k.reservation, k.known, nil
+}
+
+func (r *reservations) look(ctx context.Context, hw net.HardwareAddr) (*knowledge, error) {
+	mac, err := inventory.MACOf(hw)
+	if err != nil {
+		return nil, nil // no machine has such an address
 	}
 	m, err := r.store.MachineByMAC(ctx, mac)
-	switch {
-	case errors.Is(err, inventory.ErrNotFound):
-	case err != nil:
-		return dhcp.Reservation{}, false, err
-	default:
-		// A reserved address belongs to the machine, and a machine has several NICs: the one that asks first gets it,
-		// which is the one that netboots, and keeps it while its lease runs. The others get one of the pool.
-		k = knowledge{dhcp.Reservation{Hostname: loda.HostnameOf(m), Addr: m.Address}, m.Source == inventory.Imported}
+	if errors.Is(err, inventory.ErrNotFound) {
+		return nil, nil
 	}
-	keep(k)
-	return k.reservation, k.known, nil
+	if err != nil {
+		return nil, err
+	}
+	// A reserved address belongs to the machine, and a machine has several NICs: the one that asks first gets it, which is
+	// the one that netboots, and keeps it while its lease runs. The others get one of the pool.
+	return &knowledge{dhcp.Reservation{Hostname: loda.HostnameOf(m), Addr: m.Address}, m.Source == inventory.Imported}, nil
 }
 
 // Reserved implements [dhcp.Reservations].
 func (r *reservations) Reserved(ctx context.Context, addr netip.Addr) (bool, error) {
-	reserved, ok, keep := remembered(ctx, r, &r.addresses, addr)
+	if addr = addr.Unmap(); !addr.Is4() {
+		return false, nil
+	}
+	reserved, ok, keep := remembered(ctx, r, &r.addresses, addr.As4())
 	if ok {
 		return reserved, nil
 	}

@@ -45,9 +45,9 @@ const (
 	timelineBatch = 256
 	// exchangeQueue holds the exchanges of 2,000 machines that boot their four stages in the same minute, in some 25 MB.
 	exchangeQueue = 1 << 14
-	// timelinePause keeps the timeline from taking more than a fifth of the time of the database, which has the leases
+	// timelinePause keeps the timeline from taking more than a tenth of the time of the database, which has the leases
 	// of a boot storm to store; at rest, when a batch is one event, it is some milliseconds.
-	timelinePause = 4
+	timelinePause = 9
 	maxPause      = time.Second
 	maxOwners     = 1 << 16
 )
