@@ -193,7 +193,7 @@ func (a *Authority) open(ctx context.Context, req *Request) (*talk, error) {
 		return nil, err
 	}
 
-	t.reservation, t.known, err = a.cfg.Reservations.Reservation(ctx, p.ClientHWAddr)
+	t.reservation, t.known, err = t.reservationOf(ctx)
 	if err != nil {
 		// An inventory that is away must not take running machines off the network.
 		lease, ok := t.leaseOnLink()

@@ -43,6 +43,8 @@ type Exchange struct {
 	Addr netip.Addr
 	// Relay is giaddr, the zero Addr if the client asked directly.
 	Relay netip.Addr
+	// Place is what the relay said of where the client is plugged in.
+	Place Place
 	// To is where the reply was sent.
 	To Destination
 	// Stage is a guess at who asked.

@@ -66,8 +66,14 @@ type firmware struct {
 func newFirmware(t *testing.T) *firmware {
 	t.Helper()
 	need.QEMU(t)
-	f := &firmware{t: t, rack: newRack(t, 0), wish: make(chan string, 1)}
-	f.daemon = f.rack.server.serve(setup{Interfaces: []string{"br0"}, Subnets: []dhcp.Subnet{rackSubnet()}})
+	return newFirmwareIn(t, newRack(t, 0), setup{Interfaces: []string{"br0"}, Subnets: []dhcp.Subnet{rackSubnet()}})
+}
+
+// newFirmwareIn plugs it into a rack.
+func newFirmwareIn(t *testing.T, r *rack, cfg setup) *firmware {
+	t.Helper()
+	f := &firmware{t: t, rack: r, wish: make(chan string, 1)}
+	f.daemon = f.rack.server.serve(cfg)
 	f.rack.server.run("ip", "tuntap", "add", "tap0", "mode", "tap")
 	f.rack.server.run("ip", "link", "set", "tap0", "master", "br0", "up")
 

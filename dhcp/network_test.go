@@ -53,6 +53,17 @@ type setup struct {
 	Ports      []uint16
 	Subnets    []dhcp.Subnet
 	Known      dhcp.StaticReservations
+	Quirks     []dhcp.Quirk
+	Probe      bool
+	Watch      *watched
+}
+
+// watched is how the server process looks for others.
+type watched struct {
+	Interfaces []string
+	Servers    []netip.Addr
+	BootOnly   bool
+	Every      time.Duration
 }
 
 // line is what it says of each exchange.
@@ -67,13 +78,29 @@ func serve(s string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	authority, err := dhcp.NewAuthority(dhcp.AuthorityConfig{
-		Subnets: cfg.Subnets, Leases: dhcp.NewMemoryLeases(), Reservations: cfg.Known, Boot: dhcp.BootFiles{},
-	})
+	config := dhcp.AuthorityConfig{
+		Subnets: cfg.Subnets, Leases: dhcp.NewMemoryLeases(), Reservations: cfg.Known, Boot: dhcp.BootFiles{}, Quirks: cfg.Quirks,
+	}
+	before := runtime.NumGoroutine()
+	var prober dhcp.ARPProber
+	if cfg.Probe {
+		config.Prober = &prober
+	}
+	authority, err := dhcp.NewAuthority(config)
 	if err != nil {
 		return err
 	}
 	out := json.NewEncoder(os.Stdout)
+	var watching sync.WaitGroup
+	if w := cfg.Watch; w != nil {
+		watch := &dhcp.Watch{Interfaces: w.Interfaces, Servers: w.Servers, BootOnly: w.BootOnly, Every: w.Every,
+			Report: func(r dhcp.Rogue) { fmt.Println("rogue:", r) }}
+		watching.Go(func() {
+			if err := watch.Run(ctx); err != nil {
+				fmt.Println("watch:", err)
+			}
+		})
+	}
 	server := &dhcp.Server{
 		Responder: authority, Interfaces: cfg.Interfaces, Ports: cfg.Ports,
 		Observe: func(e dhcp.Exchange) {
@@ -92,11 +119,14 @@ func serve(s string) error {
 		return err
 	}
 	fmt.Println("listening")
-	before := runtime.NumGoroutine()
 	if err := server.Serve(ctx); err != nil {
 		return err
 	}
-	// NotifyContext's goroutine may be gone; ours must be.
+	watching.Wait()
+	if err := prober.Close(); err != nil {
+		return err
+	}
+	// NotifyContext's goroutine may be gone; ours must be, and those of prober and watch.
 	if after := runtime.NumGoroutine(); after > before {
 		return fmt.Errorf("Serve left %d goroutines behind", after-before)
 	}

@@ -32,6 +32,22 @@ type Reservations interface {
 	Reserved(ctx context.Context, addr netip.Addr) (bool, error)
 }
 
+// PlacedReservations are [Reservations] that also know machines by where they are plugged in.
+type PlacedReservations interface {
+	Reservations
+	// ReservationAt is asked in place of Reservation, and told what the relay says; place is zero without one, and in a
+	// renewal that comes without passing a relay.
+	ReservationAt(ctx context.Context, mac net.HardwareAddr, place Place) (r Reservation, known bool, err error)
+}
+
+// reservationOf asks for the machine of a request.
+func (t *talk) reservationOf(ctx context.Context) (Reservation, bool, error) {
+	if placed, ok := t.cfg.Reservations.(PlacedReservations); ok {
+		return placed.ReservationAt(ctx, t.packet.ClientHWAddr, PlaceOf(t.packet))
+	}
+	return t.cfg.Reservations.Reservation(ctx, t.packet.ClientHWAddr)
+}
+
 // StaticReservations are [Reservations] that never change, keyed by hardware address in lower case with colons, such as
 // 52:54:00:12:34:5f.
 type StaticReservations map[string]Reservation

@@ -505,7 +505,7 @@ func newExchange(req *Request) Exchange {
 	return Exchange{
 		Time: req.Time, Interface: req.Interface, MAC: p.ClientHWAddr,
 		UUID:  uuid(p.Options.Get(dhcpv4.OptionClientMachineIdentifier)),
-		Asked: p.MessageType(), Stage: stageOf(p), Relay: fromIP(p.GatewayIPAddr),
+		Asked: p.MessageType(), Stage: stageOf(p), Relay: fromIP(p.GatewayIPAddr), Place: PlaceOf(p),
 		Addr:    firstValid(fromIP(p.Options.Get(dhcpv4.OptionRequestedIPAddress)), fromIP(p.ClientIPAddr)),
 		Request: p,
 	}
