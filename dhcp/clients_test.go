@@ -212,7 +212,7 @@ type relayed struct {
 	daemon                *daemon
 }
 
-func newRelayed(t *testing.T, relayArgs ...string) *relayed {
+func newRelayed(t *testing.T, raw bool, relayArgs ...string) *relayed {
 	t.Helper()
 	need.Root(t)
 	need.Command(t, "ip", "sysctl", "dhcrelay", "udhcpc")
@@ -235,7 +235,7 @@ func newRelayed(t *testing.T, relayArgs ...string) *relayed {
 		return dhcp.Subnet{Name: name, Prefix: p, Pool: dhcp.Range{First: first, Last: netip.AddrFrom4(a)}, Router: router,
 			Unknown: dhcp.UnknownLease}
 	}
-	r.daemon = r.server.serve(setup{Interfaces: []string{"up0"},
+	r.daemon = r.server.serve(setup{Interfaces: []string{"up0"}, Raw: raw,
 		Subnets: []dhcp.Subnet{subnet("up", "10.8.0.0/24"), subnet("down", "10.9.0.0/24")}})
 	r.relay.start(nil, "dhcrelay", append(append([]string{"-4", "-d", "--no-pid"}, relayArgs...),
 		"-id", "south", "-iu", "north", "10.8.0.1")...)
@@ -245,7 +245,7 @@ func newRelayed(t *testing.T, relayArgs ...string) *relayed {
 func TestMachineBehindARelay(t *testing.T) {
 	for name, args := range map[string][]string{"plain": nil, "with option 82": {"-a"}} {
 		t.Run(name, func(t *testing.T) {
-			r := newRelayed(t, args...)
+			r := newRelayed(t, false, args...)
 			got := r.client.udhcpc("-t", "15")
 			require.Contains(t, got["ip"], "10.9.0.")
 			require.Equal(t, "10.9.0.1", got["router"])
@@ -256,7 +256,7 @@ func TestMachineBehindARelay(t *testing.T) {
 }
 
 func TestMachineBehindARelayRenewsWithoutIt(t *testing.T) {
-	r := newRelayed(t)
+	r := newRelayed(t, false)
 	script := filepath.Join(t.TempDir(), "script")
 	require.NoError(t, os.WriteFile(script, []byte(`#!/bin/sh
 [ "$1" = bound ] && { ip addr add $ip/$mask dev $interface; ip route add default via $router; }

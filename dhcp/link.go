@@ -8,14 +8,20 @@ import (
 // prefixesOf returns the IPv4 addresses of an interface.
 func prefixesOf(ifi *net.Interface) ([]netip.Prefix, error) {
 	addrs, err := ifi.Addrs()
-	if err != nil {
-		return nil, err
-	}
-	var out []netip.Prefix
+	return prefixes(addrs), err
+}
+
+// hostAddrs returns the IPv4 addresses of all interfaces, as far as they can be found out.
+func hostAddrs() []netip.Prefix {
+	addrs, _ := net.InterfaceAddrs()
+	return prefixes(addrs)
+}
+
+func prefixes(addrs []net.Addr) (out []netip.Prefix) {
 	for _, a := range addrs {
 		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() {
 			out = append(out, p)
 		}
 	}
-	return out, nil
+	return out
 }

@@ -15,7 +15,7 @@ type link struct {
 
 var errNotLinux = errors.New("the DHCP server needs Linux; responders work everywhere")
 
-func openLink(string, uint16) (*link, error)               { return nil, errNotLinux }
+func openLink(string, uint16, bool) (*link, error)         { return nil, errNotLinux }
 func (l *link) reopen() error                              { return errNotLinux }
 func (l *link) stop()                                      {}
 func (l *link) close()                                     {}

@@ -55,6 +55,7 @@ type setup struct {
 	Known      dhcp.StaticReservations
 	Quirks     []dhcp.Quirk
 	Probe      bool
+	Raw        bool
 	Watch      *watched
 }
 
@@ -102,7 +103,7 @@ func serve(s string) error {
 		})
 	}
 	server := &dhcp.Server{
-		Responder: authority, Interfaces: cfg.Interfaces, Ports: cfg.Ports,
+		Responder: authority, Interfaces: cfg.Interfaces, Ports: cfg.Ports, Raw: cfg.Raw,
 		Observe: func(e dhcp.Exchange) {
 			answered := e.Answered.String()
 			if e.Reply == nil {

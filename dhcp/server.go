@@ -34,6 +34,10 @@ type Server struct {
 	Interfaces []string
 	// Ports are the UDP ports to listen on; empty means [ServerPort]. Add [PXEPort] for firmware that insists on it.
 	Ports []uint16
+	// Raw receives and sends by packet sockets, past the kernel's UDP. So a server can run on a host, and even on an
+	// interface, where another program has the port and does not share it. Firewall rules on the host do not see what is
+	// received that way, and VLANs of a trunk are left to their own interfaces.
+	Raw bool
 	// Workers is how many requests are worked on at a time; 0 means [DefaultWorkers]. Most of them wait: for the lease
 	// store, whose disk serves many at once, or for a slow [Booter]. What one machine sends is worked on in its order.
 	Workers int
@@ -162,7 +166,7 @@ func (s *Server) Listen() error {
 	var links []*link
 	for _, name := range names {
 		for _, port := range ports {
-			l, err := openLink(name, port)
+			l, err := openLink(name, port, s.Raw)
 			if err != nil {
 				for _, l := range links {
 					l.close()

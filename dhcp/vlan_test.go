@@ -30,8 +30,6 @@ func TestVLANSubInterfacesAreLinksOfTheirOwn(t *testing.T) {
 	modules, err := image.TinyModules(tree, "veth", "8021q")
 	require.NoError(t, err)
 
-	config, err := json.Marshal(setup{Interfaces: []string{"vlan10", "vlan20"}, Subnets: []dhcp.Subnet{rackSubnet(), rack8()}})
-	require.NoError(t, err)
 	server := filepath.Join(t.TempDir(), "server")
 	cmd := exec.Command("go", "test", "-c", "-o", server, ".")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -40,12 +38,21 @@ func TestVLANSubInterfacesAreLinksOfTheirOwn(t *testing.T) {
 
 	disk := filepath.Join(t.TempDir(), "disk")
 	require.NoError(t, os.WriteFile(disk, make([]byte, 1<<20), 0o600))
-	m := imagetest.Boot(t, disk, "", "-kernel", kernel, "-initrd", vlanInitramfs(t, server, modules, string(config)),
-		"-append", "console=ttyS0 quiet panic=5")
-	m.Expect("init: done", 2*time.Minute)
-	require.Contains(t, m.Console(), "init: vlan20 has 10.8.0.")
-	require.Contains(t, m.Console(), "init: vlan10 has 10.7.0.")
-	require.NotContains(t, m.Console(), "init: trunk has", "what is not tagged is on neither")
+	for name, raw := range map[string]bool{"UDP sockets": false, "raw sockets": true} {
+		t.Run(name, func(t *testing.T) {
+			config, err := json.Marshal(setup{Interfaces: []string{"eth1", "vlan10", "vlan20"},
+				Subnets: []dhcp.Subnet{rackSubnet(), rack8()}, Raw: raw})
+			require.NoError(t, err)
+			m := imagetest.Boot(t, disk, "", "-kernel", kernel, "-initrd", vlanInitramfs(t, server, modules, string(config)),
+				"-append", "console=ttyS0 quiet panic=5")
+			m.Expect("init: done", 2*time.Minute)
+			require.Contains(t, m.Console(), "init: vlan20 has 10.8.0.")
+			require.Contains(t, m.Console(), "init: vlan10 has 10.7.0.")
+			require.NotContains(t, m.Console(), "init: trunk has", "what is not tagged is on neither")
+			require.NotContains(t, m.Console(), `"Asked":"DISCOVER","Answered":"","Interface":"eth1"`)
+			m.Stop()
+		})
+	}
 }
 
 const vlanInit = `#!/bin/busybox sh
