@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"sync"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -97,10 +98,7 @@ func (l *tftpLoop) drive(ctx context.Context, s *tftpSender, local netip.Addr, c
 	}
 	defer unix.Close(fd)
 	d := &tftpDrive{tftpSender: s, fd: fd, done: make(chan error, 1)}
-	s.write = func(p []byte) error {
-		_, err := unix.Write(fd, p)
-		return err
-	}
+	s.write = func(p []byte) error { return sendNow(fd, p) }
 	l.order(tftpOrder{drive: d})
 	select {
 	case err = <-d.done:
@@ -109,9 +107,29 @@ func (l *tftpLoop) drive(ctx context.Context, s *tftpSender, local netip.Addr, c
 		err = <-d.done
 	}
 	if p := last(err); p != nil {
-		_, _ = unix.Write(fd, p)
+		_ = sendNow(fd, p)
 	}
 	return err
+}
+
+// sendNow and receiveNow are send(2) and recv(2) of a socket that does not block. The Go scheduler is not told of them:
+// they are over before it could do anything about it, and telling it costs CPU time for every block.
+func sendNow(fd int, p []byte) error {
+	_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)),
+		unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+func receiveNow(fd int, p []byte) (int, error) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)),
+		unix.MSG_DONTWAIT, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
 }
 
 // tftpSocket opens the transfer's own port (its transfer identifier), connected: the kernel keeps everybody else away
@@ -205,7 +223,7 @@ func (l *tftpLoop) run() {
 
 // ready reads one packet. Where there are more, epoll says so again.
 func (d *tftpDrive) ready(buffer []byte, now time.Time) error {
-	n, err := unix.Read(d.fd, buffer)
+	n, err := receiveNow(d.fd, buffer)
 	switch {
 	case err == nil:
 		return d.hear(buffer[:n], now)
