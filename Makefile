@@ -1,6 +1,7 @@
 # make demo    two virtual machines from bare metal to an installed Debian
 # make test    all tests
 # make unit    the tests without virtual machines, and a list of what was left out
+# make bench-dhcp   lodad, Kea and dnsmasq under the same load, and what is left after kill -9 in a storm
 # make check   format, vet, staticcheck, vulnerabilities, race detector
 
 GO          ?= go
@@ -13,7 +14,7 @@ CONCURRENT  := ./dhcp ./pxe ./hw ./inventory/... ./loda ./loda/agentapi ./loda/a
 	./loda/gitsource ./loda/depot ./loda/site ./loda/trust ./bootos/agent ./bootos/disk ./bootos/script ./bootos/storage \
 	./bootos/tool ./raid ./raid/command ./raid/host ./raid/plugin
 
-.PHONY: all setup build demo test unit check fmt vet staticcheck vuln race bench clean
+.PHONY: all setup build demo test unit check fmt vet staticcheck vuln race bench bench-dhcp clean
 
 all: build
 
@@ -58,6 +59,13 @@ race:
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./dhcp ./pxe ./hw ./inventory/... ./loda/configrepo ./loda/gitsource ./raid ./bootos/disk
+
+# A few minutes per server and run. RUNS=1 for a first look.
+bench-dhcp: build
+	scripts/setup bench
+	$(GO) build -o bin/bench-dhcp ./scripts/bench/dhcp
+	$(AS_ROOT) bin/bench-dhcp -lodad bin/lodad -runs $(or $(RUNS),3)
+	LODA_TEST_REQUIRE=all LODA_BENCH_STORM=5000x10 $(AS_ROOT) $(GO) test ./loda/site -run TestKill9InAStorm -count 1 -v
 
 clean:
 	rm -rf bin build

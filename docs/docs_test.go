@@ -316,7 +316,7 @@ func checkArguments(usage string, depth, n int) string {
 
 func TestEveryCommandCanBeTyped(t *testing.T) {
 	l := build(t)
-	targets := regexp.MustCompile(`(?m)^([a-z]+):`).FindAllStringSubmatch(read(t, "Makefile"), -1)
+	targets := regexp.MustCompile(`(?m)^([a-z-]+):`).FindAllStringSubmatch(read(t, "Makefile"), -1)
 	makes := map[string]bool{}
 	for _, m := range targets {
 		makes[m[1]] = true
