@@ -2,6 +2,7 @@
 # make test    all tests
 # make unit    the tests without virtual machines, and a list of what was left out
 # make bench-boot  TFTP and HTTP beside tftpd-hpa, dnsmasq and nginx; docs/benchmarks.md
+# make bench-dhcp  DHCP beside Kea and dnsmasq, and what is left after kill -9 in a storm; docs/benchmarks.md
 # make check   format, vet, staticcheck, vulnerabilities, race detector
 
 GO          ?= go
@@ -14,7 +15,7 @@ CONCURRENT  := ./dhcp ./pxe ./hw ./inventory/... ./loda ./loda/agentapi ./loda/a
 	./loda/gitsource ./loda/depot ./loda/site ./loda/trust ./bootos/agent ./bootos/disk ./bootos/script ./bootos/storage \
 	./bootos/tool ./raid ./raid/command ./raid/host ./raid/plugin
 
-.PHONY: all setup build demo test unit check fmt vet staticcheck vuln race bench bench-boot clean
+.PHONY: all setup build demo test unit check fmt vet staticcheck vuln race bench bench-boot bench-dhcp clean
 
 all: build
 
@@ -65,6 +66,13 @@ bench-boot:
 	@mkdir -p build
 	$(GO) build -trimpath -o build/bench-boot ./scripts/bench/boot
 	$(AS_ROOT) build/bench-boot $(BENCH_BOOT)
+
+# A few minutes per server and run. RUNS=1 for a first look.
+bench-dhcp: build
+	scripts/setup bench
+	$(GO) build -o bin/bench-dhcp ./scripts/bench/dhcp
+	$(AS_ROOT) bin/bench-dhcp -lodad bin/lodad -runs $(or $(RUNS),3)
+	LODA_TEST_REQUIRE=all LODA_BENCH_STORM=5000x10 $(AS_ROOT) $(GO) test ./loda/site -run TestKill9InAStorm -count 1 -v
 
 clean:
 	rm -rf bin build

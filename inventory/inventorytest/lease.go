@@ -33,6 +33,8 @@ func RunLeases(t *testing.T, open func(t *testing.T) inventory.LeaseStore) {
 		{"values share no memory with the store", leaseAliasing},
 		{"concurrent claims of one address have one winner", leaseRace},
 		{"a rack that asks at once gets a lease each", leaseRush},
+		{"leases of a batch are judged one by one, in their order, if the store has batches", leaseBatch},
+		{"a batch survives its neighbours, if the store has batches", leaseBatches},
 		{"a context that has ended stores and returns nothing", leaseContext},
 	})
 }
@@ -209,4 +211,54 @@ func leaseContext(t *testing.T, s inventory.LeaseStore) {
 	_, err := s.Leases(ended())
 	require.ErrorIs(t, err, context.Canceled)
 	require.Equal(t, []dhcp.Lease{l}, leases(t, s))
+}
+
+// leaseBatch is for stores that are a [dhcp.LeaseBatchStore] as well.
+func leaseBatch(t *testing.T, s inventory.LeaseStore) {
+	batch, ok := s.(dhcp.LeaseBatchStore)
+	if !ok {
+		return
+	}
+	held, gone := lease(1, "10.0.0.1"), expired(2, "10.0.0.2")
+	save(t, s, held, gone)
+	fresh, taken, heir := lease(3, "10.0.0.3"), lease(4, "10.0.0.1"), lease(5, "10.0.0.2")
+	late, moved, next := lease(6, "10.0.0.3"), lease(3, "10.0.0.4"), lease(7, "10.0.0.3")
+	errs := batch.SaveLeases(t.Context(), []dhcp.Lease{fresh, taken, heir, late, moved, next})
+	require.Len(t, errs, 6)
+	for i, refused := range []bool{false, true, false, true, false, false} {
+		require.Equal(t, refused, errs[i] != nil, "lease %d: %v", i, errs[i])
+	}
+	require.ErrorIs(t, errs[1], dhcp.ErrAddressTaken)
+	require.ErrorIs(t, errs[3], dhcp.ErrAddressTaken, "by a lease of the same batch")
+	require.Equal(t, []dhcp.Lease{held, heir, next, moved}, leases(t, s))
+
+	require.Empty(t, batch.SaveLeases(t.Context(), nil))
+	for _, err := range batch.SaveLeases(ended(), []dhcp.Lease{lease(9, "10.0.0.9"), lease(10, "10.0.0.10")}) {
+		require.ErrorIs(t, err, context.Canceled)
+	}
+	require.Len(t, leases(t, s), 4)
+}
+
+func leaseBatches(t *testing.T, s inventory.LeaseStore) {
+	batch, ok := s.(dhcp.LeaseBatchStore)
+	if !ok {
+		return
+	}
+	addr := func(i, j int) string { return netip.AddrFrom4([4]byte{10, 0, byte(i), byte(j)}).String() }
+	for _, err := range together(16, func(i int) error {
+		var all []dhcp.Lease
+		for j := range 20 {
+			all = append(all, lease(i*20+j, addr(i, j)))
+		}
+		all = append(all, lease(1000+i, "10.1.0.1")) // one of them wins
+		for _, err := range batch.SaveLeases(context.Background(), all)[:20] {
+			if err != nil {
+				return err
+			}
+		}
+		return batch.DeleteLease(context.Background(), "rack-1", hw(i*20))
+	}) {
+		require.NoError(t, err)
+	}
+	require.Len(t, leases(t, s), 16*19+1)
 }

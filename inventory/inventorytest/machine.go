@@ -24,6 +24,7 @@ func RunMachines(t *testing.T, open func(t *testing.T) inventory.MachineStore) {
 		{"an unknown machine is not found", machineNotFound},
 		{"a machine is found by each of its MACs", machineByMAC},
 		{"a machine is found by its address, if the store is an index", machineByAddress},
+		{"each change of who is known is a new version, if the store has versions", machineVersion},
 		{"values share no memory with the store", machineAliasing},
 		{"pages are ordered by serial number and complete", machinePages},
 		{"a page holds 100 by default and 1000 at most", machinePageBounds},
@@ -680,4 +681,42 @@ func machineContext(t *testing.T, s inventory.MachineStore) {
 	page, err := s.Machines(t.Context(), inventory.MachineFilter{})
 	require.NoError(t, err)
 	require.Equal(t, []inventory.Machine{full(1)}, page)
+}
+
+// machineVersion is for stores that are an [inventory.MachineVersioner] as well.
+func machineVersion(t *testing.T, s inventory.MachineStore) {
+	versioner, ok := s.(inventory.MachineVersioner)
+	if !ok {
+		return
+	}
+	version := func() uint64 {
+		v, ok := versioner.MachinesVersion(t.Context())
+		require.True(t, ok)
+		return v
+	}
+	last := version()
+	changed := func(what string) {
+		t.Helper()
+		now := version()
+		require.NotEqual(t, last, now, what)
+		last = now
+	}
+	create(t, s, full(1), bare(2))
+	changed("a machine is new")
+	for what, change := range map[string]func(*inventory.Machine){
+		"address": func(m *inventory.Machine) { m.Address = full(9).Address },
+		"name":    func(m *inventory.Machine) { m.Name = "another" },
+		"MAC":     func(m *inventory.Machine) { m.MACs = full(9).MACs },
+	} {
+		_, err := s.UpdateMachine(t.Context(), serial(2), func(m *inventory.Machine) error { change(m); return nil })
+		require.NoError(t, err)
+		changed(what)
+	}
+	_, err := s.UpdateMachine(t.Context(), serial(2), func(m *inventory.Machine) error {
+		m.LastSeenAt = m.LastSeenAt.Add(time.Hour)
+		return nil
+	})
+	require.NoError(t, err)
+	require.NoError(t, s.DeleteMachine(t.Context(), serial(1)))
+	changed("a machine is gone")
 }

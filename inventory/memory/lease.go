@@ -51,6 +51,15 @@ func (s *Store) SaveLease(ctx context.Context, l dhcp.Lease) error {
 	return nil
 }
 
+// SaveLeases makes the store a [dhcp.LeaseBatchStore].
+func (s *Store) SaveLeases(ctx context.Context, leases []dhcp.Lease) []error {
+	errs := make([]error, len(leases))
+	for i, l := range leases {
+		errs[i] = s.SaveLease(ctx, l)
+	}
+	return errs
+}
+
 func (s *Store) DeleteLease(ctx context.Context, subnet string, mac net.HardwareAddr) error {
 	if err := ctx.Err(); err != nil {
 		return err

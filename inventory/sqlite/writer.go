@@ -17,6 +17,7 @@ type writer struct {
 	s       *Store
 	db      *sql.DB
 	queue   chan *write
+	between chan func() // for tests: runs when no transaction does
 	stopped chan struct{}
 
 	// tx is the connection, nil before it is needed and after it broke. Only run touches it.
@@ -27,7 +28,7 @@ type writer struct {
 const maxGroup = 512
 
 func newWriter(s *Store, db *sql.DB) *writer {
-	return &writer{s: s, db: db, queue: make(chan *write, maxGroup), stopped: make(chan struct{})}
+	return &writer{s: s, db: db, queue: make(chan *write, maxGroup), between: make(chan func()), stopped: make(chan struct{})}
 }
 
 // A write is one caller's share of a transaction. The caller runs it in its own goroutine when it is its turn: what a
@@ -112,6 +113,8 @@ func (w *writer) run() {
 				_, _ = w.fold() // what fails now is tried again
 			}
 			idle.Reset(foldIdle)
+		case do := <-w.between:
+			do()
 		case <-idle.C:
 			if w.index() == nil {
 				continue // nothing was saved since

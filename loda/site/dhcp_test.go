@@ -234,3 +234,24 @@ func TestMachineKeepsItsAddressWhenOtherNICsAreLearnt(t *testing.T) {
 	require.NoError(t, err)
 	require.NotContains(t, []string{"", "10.7.0.42"}, told["ip"], "a stranger gets an address here, but a free one")
 }
+
+// What DHCP remembers of a stranger ends when the inventory changes, here by another process.
+func TestStrangerThatIsImportedIsAnswered(t *testing.T) {
+	w := newWire(t, 1, dhcp.UnknownIgnore)
+	_, err := w.udhcpc(0, "-t", "1")
+	require.Error(t, err)
+	require.NoError(t, w.store.CreateMachines(t.Context(), []inventory.Machine{{Serial: serial, MACs: []inventory.MAC{nicMAC(0)},
+		Address: netip.MustParseAddr("10.7.0.42")}}))
+	told, err := w.udhcpc(0, "-t", "3")
+	require.NoError(t, err)
+	require.Equal(t, "10.7.0.42", told["ip"])
+	_, err = w.store.UpdateMachine(t.Context(), serial, func(m *inventory.Machine) error {
+		m.Address = netip.MustParseAddr("10.7.0.43")
+		return nil
+	})
+	require.NoError(t, err)
+	time.Sleep(250 * time.Millisecond) // what inventory.MachineVersioner allows another process
+	told, err = w.udhcpc(0, "-t", "3")
+	require.NoError(t, err)
+	require.Equal(t, "10.7.0.43", told["ip"])
+}
