@@ -59,6 +59,19 @@ func create(t *testing.T, s *Site, m inventory.Machine) {
 	require.NoError(t, s.c.Store.CreateMachines(t.Context(), []inventory.Machine{m}))
 }
 
+// imported knows every machine.
+type imported struct{ dhcp.Reservations }
+
+func (imported) Reservation(context.Context, net.HardwareAddr) (dhcp.Reservation, bool, error) {
+	return dhcp.Reservation{Hostname: "web-1"}, true, nil
+}
+
+func TestInventoryIsNotAskedTwiceWhereNothingIsConfigured(t *testing.T) {
+	require.Equal(t, imported{}, bare(t).told(imported{}))
+	byModel := bare(t, func(c *Config) { c.Quirks = []dhcp.Quirk{{Name: "q", Match: dhcp.QuirkMatch{Model: "x"}}} })
+	require.NotEqual(t, imported{}, byModel.told(imported{}))
+}
+
 func TestMachineIsToldWhatItsProfileAndItsSerialNumberSay(t *testing.T) {
 	s := bare(t, func(c *Config) {
 		c.ProfileSettings = map[string]dhcp.Settings{"storage": {MTU: 9000, Domain: "storage.example"}, "rescue": {MTU: 1280}}
@@ -66,7 +79,7 @@ func TestMachineIsToldWhatItsProfileAndItsSerialNumberSay(t *testing.T) {
 	})
 	create(t, s, inventory.Machine{Serial: "SN1", Profile: "storage", MACs: []inventory.MAC{nicOne}, Vendor: "ACME", Product: "R1"})
 	ask := func() dhcp.Reservation {
-		r, known, err := s.reservations().Reservation(t.Context(), nicOne.Hardware())
+		r, known, err := s.told(imported{}).Reservation(t.Context(), nicOne.Hardware())
 		require.NoError(t, err)
 		require.True(t, known)
 		return r
@@ -74,6 +87,7 @@ func TestMachineIsToldWhatItsProfileAndItsSerialNumberSay(t *testing.T) {
 	r := ask()
 	require.Equal(t, dhcp.Settings{MTU: 9000, Domain: "sn1.example"}, r.Settings)
 	require.Equal(t, "ACME R1", r.Model, "by which quirks are told")
+	require.Equal(t, "web-1", r.Hostname)
 
 	require.NoError(t, s.c.Store.CreateInstallation(t.Context(), inventory.Installation{ID: "01J", Serial: "SN1",
 		State: inventory.Queued, Profile: "rescue", Attempt: 1, CreatedAt: noon, UpdatedAt: noon, StateSince: noon}))

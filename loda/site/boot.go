@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -100,4 +102,32 @@ func (c chainloading) Boot(ctx context.Context, req dhcp.BootRequest) (*dhcp.Boo
 		req.IPXE = false
 	}
 	return c.Booter.Boot(ctx, req)
+}
+
+// reservations answers from the inventory which machines are known.
+type reservations struct{ store inventory.Store }
+
+func (r reservations) Reservation(ctx context.Context, hw net.HardwareAddr) (dhcp.Reservation, bool, error) {
+	mac, err := inventory.MACOf(hw)
+	if err != nil {
+		return dhcp.Reservation{}, false, nil
+	}
+	m, err := r.store.MachineByMAC(ctx, mac)
+	if errors.Is(err, inventory.ErrNotFound) {
+		return dhcp.Reservation{}, false, nil
+	}
+	if err != nil {
+		return dhcp.Reservation{}, false, err
+	}
+	// A reserved address belongs to the machine, and a machine has several NICs: the one that asks first gets it, which
+	// is the one that netboots, and keeps it while its lease runs. The others get one of the pool.
+	return dhcp.Reservation{Hostname: loda.HostnameOf(m), Addr: m.Address}, m.Source == inventory.Imported, nil
+}
+
+func (r reservations) Reserved(ctx context.Context, addr netip.Addr) (bool, error) {
+	_, err := loda.MachineByAddress(ctx, r.store, addr)
+	if errors.Is(err, inventory.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
 }

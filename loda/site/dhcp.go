@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -15,15 +14,14 @@ import (
 
 	"github.com/project-loda/loda/dhcp"
 	"github.com/project-loda/loda/inventory"
-	"github.com/project-loda/loda/loda"
 )
 
 // serveDHCP opens the sockets of the DHCP server, and of the watch for others.
-func (s *Site) serveDHCP(ctx context.Context, g *errgroup.Group) error {
+func (s *Site) serveDHCP(ctx context.Context, g *errgroup.Group, boot dhcp.Booter, known dhcp.Reservations) error {
 	prober := &dhcp.ARPProber{}
 	g.Go(func() error { <-ctx.Done(); return prober.Close() })
-	authority, err := dhcp.NewAuthority(dhcp.AuthorityConfig{Leases: s.c.Store, Reservations: s.reservations(),
-		Boot: s.bootFiles(), Subnets: s.c.Subnets, Quirks: s.c.Quirks, Prober: prober})
+	authority, err := dhcp.NewAuthority(dhcp.AuthorityConfig{Leases: s.c.Store, Reservations: s.told(known),
+		Boot: boot, Subnets: s.c.Subnets, Quirks: s.c.Quirks, Prober: prober})
 	if err != nil {
 		return err
 	}
@@ -86,56 +84,56 @@ func (s *Site) observeExhaustion(x dhcp.Exchange, mac inventory.MAC) {
 	}
 }
 
-// reservations answers from the inventory which machines are known, and what they are told.
-type reservations struct {
+// told adds to what is known of machines what they are told: by the site's configuration, and by their model for quirks.
+type told struct {
+	dhcp.Reservations
 	store    inventory.Store
 	profiles map[string]dhcp.Settings
 	machines map[inventory.Serial]dhcp.Settings
 }
 
-func (s *Site) reservations() reservations {
-	return reservations{s.c.Store, s.c.ProfileSettings, s.c.MachineSettings}
+// told wraps known where the configuration has anything to add: it costs a look at the inventory for each packet.
+func (s *Site) told(known dhcp.Reservations) dhcp.Reservations {
+	byModel := slices.ContainsFunc(s.c.Quirks, func(q dhcp.Quirk) bool { return q.Match.Model != "" })
+	if !byModel && len(s.c.ProfileSettings) == 0 && len(s.c.MachineSettings) == 0 {
+		return known
+	}
+	return told{known, s.c.Store, s.c.ProfileSettings, s.c.MachineSettings}
 }
 
-func (r reservations) Reservation(ctx context.Context, hw net.HardwareAddr) (dhcp.Reservation, bool, error) {
+func (t told) Reservation(ctx context.Context, hw net.HardwareAddr) (dhcp.Reservation, bool, error) {
+	r, known, err := t.Reservations.Reservation(ctx, hw)
+	if err != nil {
+		return r, known, err
+	}
 	mac, err := inventory.MACOf(hw)
 	if err != nil {
-		return dhcp.Reservation{}, false, nil
+		return r, known, nil // no machine has such an address
 	}
-	m, err := r.store.MachineByMAC(ctx, mac)
+	m, err := t.store.MachineByMAC(ctx, mac)
 	if errors.Is(err, inventory.ErrNotFound) {
-		return dhcp.Reservation{}, false, nil
+		return r, known, nil
 	}
 	if err != nil {
 		return dhcp.Reservation{}, false, err
 	}
-	settings := r.machines[m.Serial]
-	if len(r.profiles) > 0 {
-		profile, err := r.profileOf(ctx, m)
+	r.Model = strings.TrimSpace(m.Vendor + " " + m.Product)
+	r.Settings = t.machines[m.Serial]
+	if len(t.profiles) > 0 {
+		profile, err := t.profileOf(ctx, m)
 		if err != nil {
 			return dhcp.Reservation{}, false, err
 		}
-		settings = settings.Over(r.profiles[profile])
+		r.Settings = r.Settings.Over(t.profiles[profile])
 	}
-	// A reserved address belongs to the machine, and a machine has several NICs: the one that asks first gets it, which
-	// is the one that netboots, and keeps it while its lease runs. The others get one of the pool.
-	return dhcp.Reservation{Hostname: loda.HostnameOf(m), Addr: m.Address, Settings: settings,
-		Model: strings.TrimSpace(m.Vendor + " " + m.Product)}, m.Source == inventory.Imported, nil
+	return r, known, nil
 }
 
 // profileOf is the profile that is being installed, else the one that the machine was imported with.
-func (r reservations) profileOf(ctx context.Context, m *inventory.Machine) (string, error) {
-	open, err := r.store.Installations(ctx, inventory.InstallationFilter{Serial: m.Serial, OpenOnly: true, Limit: 1})
+func (t told) profileOf(ctx context.Context, m *inventory.Machine) (string, error) {
+	open, err := t.store.Installations(ctx, inventory.InstallationFilter{Serial: m.Serial, OpenOnly: true, Limit: 1})
 	if err != nil || len(open) == 0 {
 		return m.Profile, err
 	}
 	return open[0].Profile, nil
-}
-
-func (r reservations) Reserved(ctx context.Context, addr netip.Addr) (bool, error) {
-	_, err := loda.MachineByAddress(ctx, r.store, addr)
-	if errors.Is(err, inventory.ErrNotFound) {
-		return false, nil
-	}
-	return err == nil, err
 }

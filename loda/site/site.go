@@ -295,7 +295,7 @@ func (s *Site) start(ctx context.Context, g *errgroup.Group) (*pxe.Handler, erro
 	tftp := &pxe.TFTPServer{Files: nbps, Observe: s.observeTransfer, Logger: s.log}
 	g.Go(func() error { return tftp.Serve(ctx, conn) })
 	if len(s.c.Interfaces) > 0 {
-		if err := s.serveDHCP(ctx, g); err != nil {
+		if err := s.serveDHCP(ctx, g, s.bootFiles(), reservations{s.c.Store}); err != nil {
 			return boot, err
 		}
 	}
