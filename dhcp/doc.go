@@ -34,17 +34,33 @@
 //
 // # Who is answered
 //
-// Whether a machine is known is asked of [Reservations], which an inventory or CMDB implements. In a subnet whose
-// Unknown is [UnknownLease] everybody gets an address; this is how a provisioning subnet is declared. Everywhere else
-// unknown machines get no answer, so that the responder can live beside another DHCP server on the same link. A
-// DHCPREQUEST that names another server (option 54) is never answered, and a DHCPNAK is only sent about addresses or
-// machines that are this responder's business.
+// Whether a machine is known is asked of [Reservations], which an inventory or CMDB implements. What known machines get
+// is the subnet's [Mode]: addresses of the pool and reserved ones, reserved ones only, or none, as another DHCP server
+// gives them and this one only says what to boot (ProxyDHCP). What the others get is its [Unknown]: an address, which is
+// how a provisioning subnet is declared; what to boot, so that they are discovered with an address of another server; or
+// nothing. The last is the default: no packet leaves for a machine that is not ours. A DHCPREQUEST that names another
+// server (option 54) is never answered, and a DHCPNAK is only sent about addresses or machines that are this responder's
+// business.
+//
+// Several subnets can be on one wire: give them the same Link, and the next one is used when the first is full. Relays
+// are answered as RFC 3046, 3527, 5107 and 8357 say; [PlaceOf] tells where a machine is plugged in, [RackOf] in which rack
+// that is, and Reservations that are [PlacedReservations] decide by it.
+//
+// Where others give addresses as well, an [ARPProber] looks for who uses one before it is first offered. Such an answer
+// is [Deferred]: it waits without a worker. A [Watch] reports DHCP and ProxyDHCP servers that nobody wants.
+//
+// # What they are told
+//
+// [Settings] has routes, name servers, search domains, vendor options and any other option by number. A subnet has some,
+// and a reservation may have others, which come first. Options go to clients that ask for them, as far as there is room
+// in what they can take (option 57).
 //
 // # What they boot
 //
 // Clients that ask to be netbooted are described to a [Booter], and its [Boot] is put into each place where some
 // firmware looks: siaddr, sname, file, and options 43, 54, 60, 66, 67, 97 and 175. [BootFiles] is a Booter for the
-// common case: undionly.kpxe for BIOS, snponly.efi for UEFI, a URL for UEFI HTTP boot, a script for iPXE.
+// common case: undionly.kpxe for BIOS, snponly.efi for UEFI, a URL for UEFI HTTP boot, a script for iPXE. How firmware
+// wants to be answered is a table: [DefaultQuirks], and a site's own rows.
 //
 // # Several servers, several interfaces
 //

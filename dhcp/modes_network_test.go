@@ -329,3 +329,13 @@ func TestRogueServerIsReportedWithItsMAC(t *testing.T) {
 		}
 	})
 }
+
+func TestHTTPBootOfOVMFBootsFromAProxyBesideDnsmasq(t *testing.T) {
+	need.QEMU(t)
+	f := newFirmwareIn(t, production(t, 0), setup{Interfaces: []string{"br0"}, Ports: []uint16{dhcp.ServerPort, dhcp.PXEPort},
+		Subnets: []dhcp.Subnet{proxySubnet(dhcp.UnknownBoot)}})
+	f.power(append(ovmf(t), "-device", "virtio-net-pci,netdev=n0,mac="+mac(9)+",romfile=,bootindex=0",
+		"-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n",
+		"-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n")...)
+	require.Equal(t, "http HEAD /boot/snponly.efi", f.asked())
+}

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -19,7 +18,6 @@ import (
 
 	"github.com/goccy/go-yaml"
 
-	"github.com/project-loda/loda/dhcp"
 	"github.com/project-loda/loda/loda"
 	"github.com/project-loda/loda/loda/site"
 )
@@ -52,24 +50,6 @@ type listenConfig struct {
 	Boot   string `yaml:"boot"`
 	TFTP   string `yaml:"tftp"`
 	Socket string `yaml:"socket"`
-}
-
-type dhcpConfig struct {
-	Interfaces []string       `yaml:"interfaces"`
-	Subnets    []subnetConfig `yaml:"subnets"`
-}
-
-type subnetConfig struct {
-	Name    string        `yaml:"name"`
-	Prefix  netip.Prefix  `yaml:"prefix"`
-	Pool    string        `yaml:"pool"`
-	Router  netip.Addr    `yaml:"router"`
-	DNS     []netip.Addr  `yaml:"dns"`
-	NTP     []netip.Addr  `yaml:"ntp"`
-	Domain  string        `yaml:"domain"`
-	MTU     uint16        `yaml:"mtu"`
-	Lease   time.Duration `yaml:"lease"`
-	Unknown string        `yaml:"unknown"`
 }
 
 type pxeConfig struct {
@@ -209,10 +189,8 @@ func (c *config) check() error {
 	if len(c.DHCP.Interfaces) > 0 && len(c.DHCP.Subnets) == 0 {
 		bad("dhcp.subnets: missing; say which addresses machines get on %s", strings.Join(c.DHCP.Interfaces, ", "))
 	}
-	if subnets, err := c.DHCP.subnets(); err != nil {
-		bad("dhcp.subnets: %w", err)
-	} else if _, err := dhcp.NewAuthority(dhcp.AuthorityConfig{Leases: dhcp.NewMemoryLeases(), Subnets: subnets}); err != nil && len(subnets) > 0 {
-		bad("dhcp.subnets: %w", err)
+	if err := c.DHCP.check(); err != nil {
+		bad("%w", err)
 	}
 	if len(c.DHCP.Subnets) > 0 && len(c.DHCP.Interfaces) == 0 {
 		bad("dhcp.interfaces: missing; name the interfaces that machines netboot on, lodad never answers on others")
@@ -306,15 +284,53 @@ dhcp:
   # subnets:
   #   - name: rack-a
   #     prefix: 10.77.0.0/24
+  #     link: row-1            # subnets with the same link are on one wire; a machine gets an address of the first of
+  #                            # them that has any left. Default: the subnet is alone
+  #     mode: authoritative    # or reserved (addresses of imported machines, no others) or proxy (another server gives the
+  #                            # addresses, lodad says what to boot). Default: authoritative
+  #     unknown: lease         # machines that nobody imported: lease (they get an address and are shown as
+  #                            # discovered), boot (they are discovered, with an address of another server), or ignore
+  #                            # (no packet leaves for them). Default: ignore
   #     pool: 10.77.0.20-10.77.0.250
   #     router: 10.77.0.1      # default gateway of the machines
+  #     lease: 1h
+  #     probe: false           # look by ARP for who uses an address before its first offer, which takes 0.3 s. Default:
+  #                            # true, but false where unknown is lease
+  #     rapid_commit: false    # lease at the first packet to clients that ask for it (RFC 4039): for links with one server
   #     dns: [10.77.0.1]
   #     ntp: [10.77.0.1]
   #     domain: rack.example
+  #     search: [rack.example, example]
   #     mtu: 1500
-  #     lease: 1h
-  #     unknown: lease         # machines that nobody imported: lease (they get an address and are shown as
-  #                            # discovered) or ignore (no packet leaves for them). Default: ignore
+  #     routes: [10.0.0.0/8 via 10.77.0.2]
+  #     vendor_options: {acme-switch: "01:04:0a:4d:00:01"}   # option 43, by how the vendor class begins
+  #     options: [{code: 150, type: ip, value: 10.77.0.1}]   # type: hex, text, ip, u8, u16, u32 or bool; with always, also
+  #                                                          # to machines that do not ask for it
+  # What machines are told in place of what their subnet says, from dns to options: by profile, and by serial number.
+  profiles: {}
+  # profiles:
+  #   storage: {mtu: 9000}
+  machines: {}
+  # machines:
+  #   SN0001: {domain: lab.example}
+  # In which rack a machine is, by what the relay says of its port (option 82): patterns for circuit-id and remote-id, the
+  # network of the relay. The first that fits is recorded at machines that have no rack yet.
+  racks: []
+  # racks:
+  #   - {circuit: "ethernet1/[1-4]", remote: "leaf-7*", relay: 10.78.0.0/16, rack: r7}
+  # Firmware that must be answered in another way: a table, after the one that lodad has. A row is for clients that fit
+  # client (pxe, http or ipxe), mode (authoritative or proxy), vendor_class (how it begins), user_class, arch (numbers of
+  # option 93), oui and model (maker and product, a pattern); what is left out fits all. It can set treat_as (other
+  # architectures), file, full_url, discover (ask again on port 4011), no_server_name, options, and drop options.
+  quirks: []
+  # quirks:
+  #   - {name: R1 ignores offers without 4011, client: pxe, model: "acme r1*", discover: true}
+  # Other DHCP servers that may answer on these interfaces, by address. Any that is not here is an alarm, with its MAC;
+  # as long as the list is empty, only one that says what to boot, unless all subnets are for unknown machines.
+  servers: []
+  # servers: [10.77.0.2]
+  # How often to ask for other servers, as a stranger that wants to netboot. 0s: never, lodad only listens.
+  ask: 0s
 
 pxe:
   # Where iPXE (undionly.kpxe, snponly.efi) and Debian's signed shim and GRUB are looked for, in this order.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/project-loda/loda/dhcp"
 	"github.com/project-loda/loda/hw"
+	"github.com/project-loda/loda/loda/site"
 )
 
 func loadText(t *testing.T, text string, environ ...string) (*config, error) {
@@ -172,4 +174,85 @@ func FuzzConfig(f *testing.F) {
 			_ = c.check()
 		}
 	})
+}
+
+func TestDHCPIsConfiguredWhole(t *testing.T) {
+	c, err := loadText(t, `dhcp:
+  interfaces: [eth1]
+  subnets:
+  - name: a
+    prefix: 10.0.0.0/24
+    link: row
+    pool: 10.0.0.20-10.0.0.30
+    router: 10.0.0.1
+    dns: [10.0.0.25]
+    search: [a.example]
+    routes: [10.9.0.0/16 via 10.0.0.9]
+    vendor_options: {acme: "01:02"}
+    options: [{code: 150, type: ip, value: 10.0.0.9, always: true}]
+    rapid_commit: true
+  - {name: b, prefix: 10.1.0.0/24, link: row, probe: false}
+  - {name: c, prefix: 10.2.0.0/24, mode: proxy, unknown: boot}
+  - {name: d, prefix: 10.3.0.0/24, pool: 10.3.0.2-10.3.0.9, unknown: lease}
+  profiles: {storage: {mtu: 9000}}
+  machines: {SN1: {domain: x.example, options: [{code: 66, type: text, value: tftp}]}}
+  racks: [{circuit: "eth*", relay: 10.4.0.0/16, rack: r4}]
+  quirks: [{name: q, client: ipxe, oui: ["00:11:22"], arch: [7], treat_as: [9], options: [{code: 43, type: hex, value: "01"}], drop: [66]}]
+  servers: [10.0.0.2]
+  ask: 10m
+`)
+	require.NoError(t, err)
+	var s site.Config
+	require.NoError(t, c.DHCP.site(&s))
+	a := s.Subnets[0]
+	require.Equal(t, "row", a.Link)
+	require.True(t, a.Probe && a.RapidCommit)
+	require.Equal(t, []netip.Addr{netip.MustParseAddr("10.0.0.25")}, a.DNS, "which the pool leaves out")
+	require.Equal(t, dhcp.Settings{DNS: a.DNS, Search: []string{"a.example"},
+		Routes: []dhcp.Route{{To: netip.MustParsePrefix("10.9.0.0/16"), Via: netip.MustParseAddr("10.0.0.9")}},
+		Vendor: []dhcp.VendorOption{{Class: "acme", Data: []byte{1, 2}}},
+		Other:  []dhcp.Option{{Code: 150, Data: []byte{10, 0, 0, 9}, Always: true}}}, a.Settings)
+	require.False(t, s.Subnets[1].Probe, "switched off")
+	require.Equal(t, dhcp.ModeProxy, s.Subnets[2].Mode)
+	require.False(t, s.Subnets[3].Probe, "a provisioning subnet is ours alone")
+	require.Equal(t, uint16(9000), s.ProfileSettings["storage"].MTU)
+	require.Equal(t, "x.example", s.MachineSettings["SN1"].Domain)
+	require.Equal(t, "r4", dhcp.RackOf(s.Racks, dhcp.Place{Relay: netip.MustParseAddr("10.4.0.1"), Circuit: "Eth7"}))
+	require.Len(t, s.Quirks, 1)
+	require.Equal(t, 10*time.Minute, s.AskForServers)
+
+	text, err := yaml.Marshal(c)
+	require.NoError(t, err)
+	again, err := loadText(t, string(text))
+	require.NoError(t, err, string(text))
+	require.Equal(t, asYAML(t, c), asYAML(t, again), "racks are given theirs as a file")
+}
+
+func TestMistakesInDHCPAreNamed(t *testing.T) {
+	const head = "dhcp:\n  interfaces: [eth1]\n  subnets: [{name: a, prefix: 10.0.0.0/24"
+	for text, want := range map[string][]string{
+		head + ", mode: relay}]\n":                                                   {"dhcp.subnets", `mode is "relay"`, "proxy"},
+		head + ", mode: proxy, pool: 10.0.0.2-10.0.0.9}]\n":                          {`subnet "a"`, "leave the pool out"},
+		head + ", unknown: yes}]\n":                                                  {`subnet "a"`, `"boot"`},
+		head + ", routes: [10.0.0.0]}]\n":                                            {`subnet "a"`, "10.0.0.0/8 via"},
+		head + ", options: [{code: 53, type: u8, value: 1}]}]\n":                     {`subnet "a"`, "option 53 belongs to the protocol"},
+		head + ", options: [{code: 150, type: float, value: 1}]}]\n":                 {`subnet "a"`, "hex, text"},
+		head + ", options: [{code: 300, type: u8, value: 1}]}]\n":                    {"300"},
+		head + ", vendor_options: {acme: xyz}}]\n":                                   {`subnet "a"`, "acme", "hexadecimal"},
+		head + ", mtu: 100}]\n":                                                      {`subnet "a"`, "under 576"},
+		head + "}]\n  profiles: {p: {search: [a..b]}}\n":                             {"dhcp.profiles.p", "a..b"},
+		head + "}]\n  machines: {\" \": {}}\n":                                       {"dhcp.machines"},
+		head + "}]\n  machines: {SN1: {mtu: 9}}\n":                                   {"dhcp.machines.SN1", "576"},
+		head + "}]\n  racks: [{rack: r}]\n":                                          {"dhcp.racks", "every machine"},
+		head + "}]\n  quirks: [{name: q, client: windows}]\n":                        {"dhcp.quirks", `quirk "q"`, "ipxe"},
+		head + "}]\n  servers: [\"::1\"]\n":                                          {"dhcp.servers", "::1"},
+		head + "}]\n  ask: 1s\n":                                                     {"dhcp.ask", "10s"},
+		head + ", link: l}, {name: b, prefix: 10.1.0.0/24, link: l, mode: proxy}]\n": {`subnet "b"`, "its mode is another"},
+	} {
+		_, err := loadText(t, text)
+		require.Error(t, err, text)
+		for _, part := range want {
+			require.ErrorContains(t, err, part, text)
+		}
+	}
 }

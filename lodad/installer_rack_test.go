@@ -82,7 +82,7 @@ func TestDebiansInstallerFetchesItsAnswersAndReports(t *testing.T) {
 		"os/debian.yaml": "kind: image\nimage: none\nsha256: " + strings.Repeat("0", 64) + "\n"})
 	r := newTestRack(t, []lab.MachineSpec{machine}, func(c *config) {
 		follow(origin)(c)
-		c.DHCP.Subnets[0].DNS = []netip.Addr{c.DHCP.Subnets[0].Router} // the installer asks for one, and waits
+		c.DHCP.Subnets[0].Settings.DNS = []netip.Addr{c.DHCP.Subnets[0].Router} // the installer asks for one, and waits
 	})
 	commit := r.push(origin, map[string]string{
 		"os/debian.yaml": serveInstaller(t, r.data) + "args: auto=true priority=critical console=ttyS0,115200n8 " +

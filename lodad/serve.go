@@ -4,15 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/project-loda/loda/dhcp"
 	"github.com/project-loda/loda/inventory"
 	"github.com/project-loda/loda/inventory/sqlite"
 	"github.com/project-loda/loda/loda"
@@ -65,15 +62,13 @@ func serve(ctx context.Context, c *config) (err error) {
 	if err != nil {
 		return err
 	}
-	subnets, err := c.DHCP.subnets()
-	if err != nil {
-		return err
-	}
 	sc := site.Config{
 		Name: c.Site, Version: version(), Dir: dir, Store: store, Secrets: secrets, Deadlines: c.Deadlines,
-		Interfaces: c.DHCP.Interfaces, Subnets: subnets,
 		API: c.Listen.API, Boot: c.Listen.Boot, TFTP: c.Listen.TFTP, Socket: c.socket(),
 		NBPDirs: c.PXE.NBPDirs, Chain: c.PXE.Chain, Chainload: c.PXE.Chainload, UserClass: c.PXE.UserClass, Logger: log,
+	}
+	if err := c.DHCP.site(&sc); err != nil {
+		return err
 	}
 	if c.Repository.URL != "" {
 		if sc.Repository, err = c.openProfiles(log); err != nil {
@@ -126,31 +121,4 @@ func writeFileAtomic(path string, content []byte, mode os.FileMode) error {
 		return err
 	}
 	return os.Rename(f.Name(), path)
-}
-
-func (d dhcpConfig) subnets() ([]dhcp.Subnet, error) {
-	subnets := make([]dhcp.Subnet, 0, len(d.Subnets))
-	for _, s := range d.Subnets {
-		subnet, err := s.subnet()
-		if err != nil {
-			return nil, err
-		}
-		subnets = append(subnets, subnet)
-	}
-	return subnets, nil
-}
-
-func (s subnetConfig) subnet() (dhcp.Subnet, error) {
-	subnet := dhcp.Subnet{Name: s.Name, Prefix: s.Prefix, Router: s.Router, DNS: s.DNS, NTP: s.NTP, Domain: s.Domain,
-		MTU: s.MTU, LeaseTime: s.Lease, Unknown: dhcp.Unknown(s.Unknown)}
-	if s.Pool != "" {
-		first, last, ok := strings.Cut(s.Pool, "-")
-		a, err1 := netip.ParseAddr(strings.TrimSpace(first))
-		b, err2 := netip.ParseAddr(strings.TrimSpace(last))
-		if !ok || err1 != nil || err2 != nil {
-			return subnet, fmt.Errorf("pool %q: want FIRST-LAST, such as 10.77.0.20-10.77.0.250", s.Pool)
-		}
-		subnet.Pool = dhcp.Range{First: a, Last: b}
-	}
-	return subnet, nil
 }

@@ -24,6 +24,8 @@ type metrics struct {
 	timeline  *timeline
 	exchanges *prometheus.CounterVec
 	answers   prometheus.Histogram
+	exhausted *prometheus.CounterVec
+	rogues    prometheus.Counter
 	bytes     *prometheus.CounterVec
 	transfers *prometheus.CounterVec
 	boots     *prometheus.CounterVec
@@ -40,6 +42,10 @@ func newMetrics(site string, store inventory.InstallationStore, t *timeline) *me
 			Help: "DHCP requests by type and answer."}, []string{"asked", "answered"}),
 		answers: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "loda_dhcp_answer_seconds", ConstLabels: labels,
 			Help: "From receiving a DHCP request to having sent its answer.", Buckets: prometheus.ExponentialBuckets(0.0001, 4, 9)}),
+		exhausted: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "loda_dhcp_exhausted_total", ConstLabels: labels,
+			Help: "DHCP requests without an answer, as there is no address left in the subnet."}, []string{"subnet"}),
+		rogues: prometheus.NewCounter(prometheus.CounterOpts{Name: "loda_dhcp_rogues_total", ConstLabels: labels,
+			Help: "Reports of DHCP and ProxyDHCP servers that are not ours."}),
 		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "loda_sent_bytes_total", ConstLabels: labels,
 			Help: "Bytes of files sent to machines by protocol."}, []string{"protocol"}),
 		transfers: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "loda_transfers_total", ConstLabels: labels,
@@ -51,7 +57,7 @@ func newMetrics(site string, store inventory.InstallationStore, t *timeline) *me
 		fetched: prometheus.NewCounter(prometheus.CounterOpts{Name: "loda_downloaded_bytes_total", ConstLabels: labels,
 			Help: "Bytes of RAID tools and drivers that the site fetched."}),
 	}
-	m.registry.MustRegister(m, m.exchanges, m.answers, m.bytes, m.transfers, m.boots, m.fetches, m.fetched, collectors.NewGoCollector(),
+	m.registry.MustRegister(m, m.exchanges, m.answers, m.exhausted, m.rogues, m.bytes, m.transfers, m.boots, m.fetches, m.fetched, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

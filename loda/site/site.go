@@ -59,6 +59,19 @@ type Config struct {
 	Interfaces []string
 	// Subnets to give addresses in.
 	Subnets []dhcp.Subnet
+	// ProfileSettings and MachineSettings are told to machines in place of what their subnet says: by the name of the
+	// profile that is being installed, else of the one that they were imported with; by serial number, which comes first.
+	ProfileSettings map[string]dhcp.Settings
+	MachineSettings map[inventory.Serial]dhcp.Settings
+	// Quirks say how firmware must be answered, after [dhcp.DefaultQuirks].
+	Quirks []dhcp.Quirk
+	// Racks say in which rack a machine is, by what its relay says. The first that fits is recorded at machines without one.
+	Racks []dhcp.RackRule
+	// Servers are DHCP servers besides this that may answer on Interfaces. Any other is an alarm; where Servers is empty
+	// and a subnet is not for provisioning, only one that says what to boot.
+	Servers []netip.Addr
+	// AskForServers is how often others are looked for by asking; 0 only listens.
+	AskForServers time.Duration
 
 	// API is the address for HTTPS, Boot for plain HTTP, TFTP for TFTP. Defaults :8443, :8080, :69.
 	API, Boot, TFTP string
@@ -132,8 +145,11 @@ type Site struct {
 	chainload *pxe.Chainload
 	downloads *depot.Depot
 	metrics   *metrics
+	placer    *placer
 	bootPort  string
 	apiPort   string
+
+	exhaustion exhaustion
 }
 
 // New checks the configuration, makes what is missing in the directory (the certificate authority among it), and
@@ -193,6 +209,7 @@ func New(c Config) (*Site, error) {
 	}
 	s.timeline = newTimeline(c.Store, c.Logger)
 	s.metrics = newMetrics(c.Name, c.Store, s.timeline)
+	s.placer = newPlacer(c, s.timeline.add)
 	if c.Repository != nil {
 		s.metrics.registry.MustRegister(newRepositoryMetrics(c.Name, c.Repository))
 	}
@@ -296,17 +313,9 @@ func (s *Site) start(ctx context.Context, g *errgroup.Group) (*pxe.Handler, erro
 	tftp := &pxe.TFTPServer{Files: nbps, GRUB: grub, Artifacts: artifacts, Observe: s.observeTransfer, Logger: s.log}
 	g.Go(func() error { return tftp.Serve(ctx, conn) })
 	if len(s.c.Interfaces) > 0 {
-		authority, err := dhcp.NewAuthority(dhcp.AuthorityConfig{Leases: s.c.Store, Reservations: &reservations{store: s.c.Store},
-			Boot: s.bootFiles(nbps), Subnets: s.c.Subnets})
-		if err != nil {
+		if err := s.serveDHCP(ctx, g, s.bootFiles(nbps), &reservations{store: s.c.Store}); err != nil {
 			return boot, err
 		}
-		server := &dhcp.Server{Responder: authority, Interfaces: s.c.Interfaces, Ports: []uint16{dhcp.ServerPort, dhcp.PXEPort},
-			Observe: s.observeExchange, Log: s.log}
-		if err := server.Listen(); err != nil {
-			return boot, fmt.Errorf("DHCP: %w", err)
-		}
-		g.Go(func() error { return server.Serve(ctx) })
 	}
 	g.Go(func() error { return s.installer.Run(ctx) })
 	if s.c.Chain == loda.ChainShimGRUB {

@@ -215,6 +215,8 @@ func (s *Site) observeExchange(x dhcp.Exchange) {
 	if err != nil {
 		return
 	}
+	s.placer.saw(mac, x.Place)
+	s.observeExhaustion(x, mac)
 	if x.Answered == dhcpv4.MessageTypeAck && x.Addr.IsValid() {
 		s.timeline.own(x.Addr, owner{mac: mac, leased: true})
 	}
