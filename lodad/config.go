@@ -46,10 +46,12 @@ type logConfig struct {
 }
 
 type listenConfig struct {
-	API    string `yaml:"api"`
-	Boot   string `yaml:"boot"`
-	TFTP   string `yaml:"tftp"`
-	Socket string `yaml:"socket"`
+	API  string `yaml:"api"`
+	Boot string `yaml:"boot"`
+	// Artifacts is optional: HTTPS for what is fetched at the boot server.
+	Artifacts string `yaml:"artifacts"`
+	TFTP      string `yaml:"tftp"`
+	Socket    string `yaml:"socket"`
 }
 
 type pxeConfig struct {
@@ -135,7 +137,7 @@ func (c *config) overrides() map[string]*string {
 	return map[string]*string{
 		"LODA_SITE": &c.Site, "LODA_DATA": &c.Data, "LODA_LOG_LEVEL": &c.Log.Level, "LODA_LOG_FORMAT": &c.Log.Format,
 		"LODA_LISTEN_API": &c.Listen.API, "LODA_LISTEN_BOOT": &c.Listen.Boot, "LODA_LISTEN_TFTP": &c.Listen.TFTP,
-		"LODA_LISTEN_SOCKET": &c.Listen.Socket,
+		"LODA_LISTEN_SOCKET": &c.Listen.Socket, "LODA_LISTEN_ARTIFACTS": &c.Listen.Artifacts,
 	}
 }
 
@@ -178,6 +180,11 @@ func (c *config) check() error {
 		{"api", c.Listen.API}, {"boot", c.Listen.Boot}, {"tftp", c.Listen.TFTP}} {
 		if err := checkAddr(l.addr); err != nil {
 			bad("listen.%s: %w", l.key, err)
+		}
+	}
+	if c.Listen.Artifacts != "" {
+		if err := checkAddr(c.Listen.Artifacts); err != nil {
+			bad("listen.artifacts: %w", err)
 		}
 	}
 	if s := c.socket(); len(s) > maxSocket {
@@ -255,7 +262,7 @@ func (c *config) socket() string {
 // configTemplate is what `lodad config init` writes.
 const configTemplate = `# Configuration of lodad. Every key has its default here; those that are commented out have none.
 # Scalars at the top and below log and listen can be replaced by environment variables: LODA_SITE, LODA_DATA,
-# LODA_LOG_LEVEL, LODA_LOG_FORMAT, LODA_LISTEN_API, LODA_LISTEN_BOOT, LODA_LISTEN_TFTP, LODA_LISTEN_SOCKET.
+# LODA_LOG_LEVEL, LODA_LOG_FORMAT, LODA_LISTEN_API, LODA_LISTEN_BOOT, LODA_LISTEN_ARTIFACTS, LODA_LISTEN_TFTP, LODA_LISTEN_SOCKET.
 
 # The name of this site, shown in listings and metrics.
 site: default
@@ -273,6 +280,8 @@ log:
 listen:
   api: ":8443"   # operators' API and agents, HTTPS
   boot: ":8080"  # iPXE scripts, kernel, bootOS, images: plain HTTP, as firmware speaks nothing else
+  artifacts: ""  # such as ":8444": HTTPS, from which iPXE then fetches kernel and bootOS. It needs an iPXE of your own that
+                 # speaks HTTPS and trusts the certificate authority in data (ca/ca.pem). Empty: by HTTP, from boot
   tftp: ":69"    # iPXE for plain PXE firmware
   socket: ""     # Unix socket of the API for this host; empty: lodad.sock in data
 
@@ -280,6 +289,8 @@ dhcp:
   # lodad answers DHCP on these interfaces and on no others. Empty: no DHCP at all.
   interfaces: []
   # interfaces: [eth1]
+  # Receive and send past the kernel's UDP, so that another DHCP server can run on this host, even on the same interface.
+  raw: false
   subnets: []
   # subnets:
   #   - name: rack-a

@@ -17,6 +17,7 @@ import (
 
 type dhcpConfig struct {
 	Interfaces []string       `yaml:"interfaces"`
+	Raw        bool           `yaml:"raw"`
 	Subnets    []subnetConfig `yaml:"subnets"`
 	// Profiles and Machines are settings by the profile's name and by serial number; see settingsConfig.
 	Profiles map[string]settingsConfig `yaml:"profiles"`
@@ -124,6 +125,7 @@ func (d dhcpConfig) site(sc *site.Config) (err error) {
 		return fmt.Errorf("dhcp.ask: %s is under 10s; other servers would notice", d.Ask)
 	}
 	sc.Servers, sc.AskForServers = d.Servers, d.Ask
+	sc.RawDHCP = d.Raw
 	return nil
 }
 

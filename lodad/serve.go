@@ -64,7 +64,7 @@ func serve(ctx context.Context, c *config) (err error) {
 	}
 	sc := site.Config{
 		Name: c.Site, Version: version(), Dir: dir, Store: store, Secrets: secrets, Deadlines: c.Deadlines,
-		API: c.Listen.API, Boot: c.Listen.Boot, TFTP: c.Listen.TFTP, Socket: c.socket(),
+		API: c.Listen.API, Boot: c.Listen.Boot, ArtifactsTLS: c.Listen.Artifacts, TFTP: c.Listen.TFTP, Socket: c.socket(),
 		NBPDirs: c.PXE.NBPDirs, Chain: c.PXE.Chain, Chainload: c.PXE.Chainload, UserClass: c.PXE.UserClass, Logger: log,
 	}
 	if err := c.DHCP.site(&sc); err != nil {

@@ -42,7 +42,7 @@ type Handler struct {
 	// escaped.
 	BaseURL string
 	// ArtifactsURL is where machines fetch /artifacts/ of kernels and initrds, such as https://10.77.0.1:8443 for another
-	// [http.Server] with this same handler; empty means as BaseURL. iPXE must have been built for HTTPS and trust the
+	// [http.Server] with this same handler; {server} stands for the address that they asked. Empty means as BaseURL. iPXE must have been built for HTTPS and trust the
 	// certificate, which some builds want to be RSA; Debian's is not. It is not escaped.
 	ArtifactsURL string
 	// BootTimeout is the deadline of [Booter]; 0 means 10 seconds.
@@ -127,7 +127,7 @@ func (h *Handler) serveScript(w *recorder, r *http.Request) {
 		h.refuse(w, r, http.StatusBadRequest, err)
 		return
 	}
-	c.ArtifactsURL = strings.TrimRight(h.ArtifactsURL, "/")
+	c.ArtifactsURL = strings.TrimRight(strings.ReplaceAll(h.ArtifactsURL, "{server}", bracketed(c.Local.Addr().Unmap())), "/")
 	c.Attempt = parseAttempt(query, h.maxAttempts()-1)
 
 	var text string

@@ -25,7 +25,7 @@ func (s *Site) serveDHCP(ctx context.Context, g *errgroup.Group, boot dhcp.Boote
 	if err != nil {
 		return err
 	}
-	server := &dhcp.Server{Responder: authority, Interfaces: s.c.Interfaces, Ports: []uint16{dhcp.ServerPort, dhcp.PXEPort},
+	server := &dhcp.Server{Responder: authority, Interfaces: s.c.Interfaces, Ports: []uint16{dhcp.ServerPort, dhcp.PXEPort}, Raw: s.c.RawDHCP,
 		Observe: s.observeExchange, Log: s.log}
 	if err := server.Listen(); err != nil {
 		return fmt.Errorf("DHCP: %w", err)

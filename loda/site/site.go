@@ -57,6 +57,8 @@ type Config struct {
 
 	// Interfaces to answer DHCP on. Empty: no DHCP; then another server has to send machines here.
 	Interfaces []string
+	// RawDHCP receives and sends by packet sockets; see [dhcp.Server.Raw].
+	RawDHCP bool
 	// Subnets to give addresses in.
 	Subnets []dhcp.Subnet
 	// ProfileSettings and MachineSettings are told to machines in place of what their subnet says: by the name of the
@@ -75,6 +77,9 @@ type Config struct {
 
 	// API is the address for HTTPS, Boot for plain HTTP, TFTP for TFTP. Defaults :8443, :8080, :69.
 	API, Boot, TFTP string
+	// ArtifactsTLS is the address of a second boot server that speaks HTTPS, with the certificate of the API. iPXE is then
+	// sent there for kernels and initrds. Empty: none.
+	ArtifactsTLS string
 	// Socket is a Unix socket on which the API is served as well, for this host. Empty: none.
 	Socket string
 	// NBPDirs are searched for the programs of boot chains: iPXE, shim, GRUB. Default: where Debian's packages ipxe,
@@ -276,6 +281,13 @@ func (s *Site) start(ctx context.Context, g *errgroup.Group) (*pxe.Handler, erro
 	g.Go(func() error { <-ctx.Done(); return errors.Join(nbps.Close(), artifacts.Close()) })
 
 	boot := &pxe.Handler{Booter: &booter{s}, NBPs: nbps, Artifacts: artifacts, Observe: s.observeTransfer, Logger: s.log}
+	if s.c.ArtifactsTLS != "" {
+		_, port, err := net.SplitHostPort(s.c.ArtifactsTLS)
+		if err != nil {
+			return nil, fmt.Errorf("address of the boot server for HTTPS %q: %w", s.c.ArtifactsTLS, err)
+		}
+		boot.ArtifactsURL = "https://{server}:" + port
+	}
 	config := apiserver.Config{Installer: s.installer, Profiles: s.c.Profiles, Images: s.images, Site: s.c.Name,
 		Version: s.c.Version, BaseOf: s.baseOf, Logger: s.log,
 		Metrics: promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{ErrorLog: slogPrinter{s.log}})}
@@ -296,6 +308,11 @@ func (s *Site) start(ctx context.Context, g *errgroup.Group) (*pxe.Handler, erro
 	})
 	if err := s.serveHTTP(ctx, g, "tcp", s.c.Boot, nil, plain, "boot server"); err != nil {
 		return boot, err
+	}
+	if s.c.ArtifactsTLS != "" {
+		if err := s.serveHTTP(ctx, g, "tcp", s.c.ArtifactsTLS, s.authority.TLSConfig(), boot, "boot server, HTTPS"); err != nil {
+			return boot, err
+		}
 	}
 	if err := s.serveHTTP(ctx, g, "tcp", s.c.API, s.authority.TLSConfig(), api, "API"); err != nil {
 		return boot, err
