@@ -13,6 +13,7 @@ import (
 	"sync"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"github.com/mdlayher/packet"
 	"golang.org/x/net/bpf"
@@ -188,13 +189,24 @@ func (l *link) request(ifi *net.Interface, m *ipv4.Message, now time.Time) *Requ
 	if len(l.addrs) > 0 {
 		req.Local = l.addrs[0].Addr()
 	}
-	var cm ipv4.ControlMessage
-	if cm.Parse(m.OOB[:m.NN]) == nil {
-		if dst := fromIP(cm.Dst); dst.IsValid() && !broadcastOf(l.addrs, dst) {
-			req.Local, req.Broadcast = dst, false
-		}
+	if dst := destination(m.OOB[:m.NN]); dst.IsValid() && !broadcastOf(l.addrs, dst) {
+		req.Local, req.Broadcast = dst, false
 	}
 	return req
+}
+
+// destination reads the address that a packet was sent to from the control message IP_PKTINFO (ip(7)), which is the only
+// one that we ask for. Package ipv4 can do that as well, at the price of three allocations for each packet of a storm.
+func destination(oob []byte) netip.Addr {
+	const info = unix.SizeofCmsghdr
+	if len(oob) < info+unix.SizeofInet4Pktinfo {
+		return netip.Addr{}
+	}
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&oob[0]))
+	if h.Level != unix.IPPROTO_IP || h.Type != unix.IP_PKTINFO {
+		return netip.Addr{}
+	}
+	return fromIP(oob[info+8 : info+12])
 }
 
 // begin returns what to read from, for a while.
