@@ -386,15 +386,17 @@ func (t *tx) appendLog(x *leaseIndex, entries []byte) error {
 const (
 	// foldIdle is how long no lease was saved before the log is folded into the table.
 	foldIdle = time.Second
-	// maxLogged is how many entries the log may have before it is folded though leases are being saved.
-	maxLogged = 1 << 17
-	// foldAtOnce bounds the leases that one transaction moves, and with it how long a lease waits for that.
-	foldAtOnce = 128
+	// maxLogged is how many entries the log may have before it is folded though leases are being saved: some 25 MB.
+	maxLogged = 400_000
+	// foldAtOnce bounds the leases that one transaction moves, foldBetween those that it moves while leases are being
+	// saved: as long as it takes they wait.
+	foldAtOnce  = 128
+	foldBetween = 24
 )
 
 // fold moves some leases from the log to the table, in the order of the table, which touches the fewest pages. It
 // reports whether there is more to do.
-func (w *writer) fold() (more bool, err error) {
+func (w *writer) fold(most int) (more bool, err error) {
 	t, err := w.begin()
 	if err != nil {
 		return false, err
@@ -423,7 +425,7 @@ func (w *writer) fold() (more bool, err error) {
 		clear(x.dirty)
 		x.upTo, x.upToLog = x.last, x.logged
 	}
-	chunk := x.folding[:min(len(x.folding), foldAtOnce)]
+	chunk := x.folding[:min(len(x.folding), most)]
 	for _, k := range chunk {
 		subnet, mac := x.texts.all[k.subnet], k.mac.addr().String()
 		if r, ok := x.rows[k]; ok {

@@ -97,7 +97,7 @@ func TestFoldCanBeInterruptedAnywhere(t *testing.T) {
 		var more bool
 		done := make(chan error, 1)
 		require.NoError(t, s.write(context.Background(), "nothing", func(*tx) error { return nil }))
-		s.writer.between <- func() { m, err := s.writer.fold(); more = m; done <- err }
+		s.writer.between <- func() { m, err := s.writer.fold(foldAtOnce); more = m; done <- err }
 		require.NoError(t, <-done)
 		return more
 	}
@@ -120,7 +120,7 @@ func TestFoldCanBeInterruptedAnywhere(t *testing.T) {
 		require.Less(t, steps, 20)
 	}
 	look()
-	require.GreaterOrEqual(t, steps, 2)
+	require.Positive(t, steps)
 	require.Zero(t, count(t, s, "lease_log"))
 }
 

@@ -109,8 +109,8 @@ func (w *writer) run() {
 				return
 			}
 			w.commit(w.collect(first))
-			if x := w.index(); x != nil && x.logged > maxLogged {
-				_, _ = w.fold() // what fails now is tried again
+			if x := w.index(); x != nil && (x.logged > maxLogged || len(x.folding) > 0) {
+				_, _ = w.fold(foldBetween) // what fails now is tried again
 			}
 			idle.Reset(foldIdle)
 		case do := <-w.between:
@@ -120,7 +120,7 @@ func (w *writer) run() {
 				continue // nothing was saved since
 			}
 			pause := foldIdle
-			if more, err := w.fold(); err == nil && more {
+			if more, err := w.fold(foldAtOnce); err == nil && more {
 				pause = 0
 			} else if err == nil {
 				continue

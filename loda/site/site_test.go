@@ -616,3 +616,28 @@ func TestConfigurationThatCannotWorkIsRefused(t *testing.T) {
 	require.ErrorContains(t, err, "nowhere")
 	require.False(t, errors.Is(err, context.Canceled))
 }
+
+func TestArtifactsAreFetchedByHTTPSWhereASiteWantsThat(t *testing.T) {
+	c := configure(t, furnish(t), memory.New())
+	c.ArtifactsTLS = ports(t, 1)[0]
+	r := start(t, c)
+	r.load("serial,profile\n" + string(serial) + ",debian\n")
+	script := r.netboot(serial, mac)
+	_, port, err := net.SplitHostPort(c.ArtifactsTLS)
+	require.NoError(t, err)
+	url := "https://127.0.0.1:" + port + "/artifacts/bootos/vmlinuz"
+	require.Contains(t, script, url)
+
+	roots := x509.NewCertPool()
+	require.True(t, roots.AppendCertsFromPEM(r.Authority().PEM()))
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}, Timeout: 10 * time.Second}
+	defer client.CloseIdleConnections()
+	resp, err := client.Get(url)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.Equal(t, "kernel", string(body))
+	_, err = (&http.Client{Timeout: 10 * time.Second}).Get(url)
+	require.ErrorContains(t, err, "certificate")
+}

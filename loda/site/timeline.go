@@ -42,7 +42,8 @@ type owner struct {
 
 const (
 	timelineQueue = 8192
-	timelineBatch = 256
+	// timelineBatch is also how many events the leases of a storm may have to wait for.
+	timelineBatch = 64
 	// exchangeQueue holds the exchanges of 2,000 machines that boot their four stages in the same minute, in some 25 MB.
 	exchangeQueue = 1 << 14
 	// timelinePause keeps the timeline from taking more than a tenth of the time of the database, which has the leases
