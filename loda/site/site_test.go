@@ -622,7 +622,8 @@ func TestArtifactsAreFetchedByHTTPSWhereASiteWantsThat(t *testing.T) {
 	c.ArtifactsTLS = ports(t, 1)[0]
 	r := start(t, c)
 	r.load("serial,profile\n" + string(serial) + ",debian\n")
-	script := r.netboot(serial, mac)
+	status, script := r.get("/boot/script?serial=" + string(serial) + "&mac=" + string(mac) + "&platform=pcbios")
+	require.Equal(t, http.StatusOK, status)
 	_, port, err := net.SplitHostPort(c.ArtifactsTLS)
 	require.NoError(t, err)
 	url := "https://127.0.0.1:" + port + "/artifacts/bootos/vmlinuz"
