@@ -58,7 +58,7 @@ type Authority struct {
 	saves *commits
 	links map[string][]*pool
 	// quirks are those that everybody has, and the site's.
-	quirks []Quirk
+	quirks []quirk
 	probes probes
 
 	loading  sync.Mutex
@@ -86,11 +86,12 @@ func NewAuthority(cfg AuthorityConfig) (*Authority, error) {
 	}
 	cfg.Subnets = slices.Clone(cfg.Subnets)
 	a := &Authority{cfg: cfg, saves: &commits{store: cfg.Leases}, links: make(map[string][]*pool)}
-	a.quirks = slices.Concat(DefaultQuirks(), cfg.Quirks)
-	for i := range a.quirks {
-		if err := a.quirks[i].Check(); err != nil {
+	rows := slices.Concat(DefaultQuirks(), cfg.Quirks)
+	for i := range rows {
+		if err := rows[i].Check(); err != nil {
 			bad = append(bad, err)
 		}
+		a.quirks = append(a.quirks, compile(&rows[i]))
 	}
 	names, prefixes := map[string]bool{}, map[netip.Prefix]string{}
 	for i := range cfg.Subnets {

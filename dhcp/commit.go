@@ -18,7 +18,8 @@ type commits struct {
 	mu      sync.Mutex
 	waiting []*commit
 	working bool
-	last    int // how many the latest group were
+	last    int           // how many the latest group were,
+	took    time.Duration // and how long the store took for them
 }
 
 // commit is a lease that waits.
@@ -30,10 +31,13 @@ type commit struct {
 // maxCommit bounds a group, and with it how long its first lease waits for the others.
 const maxCommit = 256
 
-// gatherTime is how long a group waits for others under load: when the one before had gatherFrom leases.
+// A group waits for others the longer, the more leases there were in the one before, though not longer than the store took
+// for that: with little to do a machine gets its lease at once, and under load a larger group costs store and processor
+// less.
 const (
-	gatherTime = time.Millisecond
-	gatherFrom = 8
+	gatherEach  = 75 * time.Microsecond
+	gatherLeast = 100 * time.Microsecond // to sleep for less takes as long
+	gatherMost  = 2500 * time.Microsecond
 )
 
 // commitTimeout is what a store is given for a group. A request's own patience may end before.
@@ -73,11 +77,9 @@ func (c *commits) save(ctx context.Context, l Lease) error {
 // lead stores the leases that wait, of which mine is the first, and hands over.
 func (c *commits) lead(mine *commit) {
 	c.mu.Lock()
-	if c.last >= gatherFrom {
-		// Others are on their way to here. To let them come makes the group larger, and the load on store and processor
-		// smaller than to wait once more would.
+	if pause := min(time.Duration(c.last)*gatherEach, c.took, gatherMost); c.last > 1 && pause > gatherLeast {
 		c.mu.Unlock()
-		time.Sleep(gatherTime)
+		time.Sleep(pause)
 		c.mu.Lock()
 	}
 	n := min(len(c.waiting), maxCommit)
@@ -88,12 +90,14 @@ func (c *commits) lead(mine *commit) {
 
 	// Also if the store panics, which is survived further up: nobody may wait for ever.
 	errs := slices.Repeat([]error{errPanicked}, n)
+	began := time.Now()
 	defer func() {
 		for i, one := range group {
 			one.done <- errs[i]
 		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
+		c.took = time.Since(began)
 		c.handOver()
 	}()
 	leases := make([]Lease, n)

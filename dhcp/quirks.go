@@ -1,6 +1,7 @@
 package dhcp
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -153,8 +154,26 @@ func (q *Quirk) Check() error {
 	return nil
 }
 
+// quirk is a row in the form in which it is compared: clients ask in storms.
+type quirk struct {
+	*Quirk
+	ouis  [][]byte
+	model string // flat
+}
+
+func compile(q *Quirk) quirk {
+	c := quirk{Quirk: q, model: flat(q.Match.Model)}
+	for _, oui := range q.Match.OUI {
+		if b, err := ParseHex(oui); err == nil {
+			c.ouis = append(c.ouis, b)
+		}
+	}
+	return c
+}
+
 // fits reports whether the row is for this client.
-func (m *QuirkMatch) fits(req *BootRequest, mode Mode, model string) bool {
+func (q *quirk) fits(req *BootRequest, mode Mode, model string) bool {
+	m := &q.Match
 	switch m.Client {
 	case QuirkHTTP:
 		if !req.HTTPClient {
@@ -173,19 +192,18 @@ func (m *QuirkMatch) fits(req *BootRequest, mode Mode, model string) bool {
 		strings.HasPrefix(req.VendorClass, m.VendorClass) &&
 		(m.UserClass == "" || slices.Contains(req.UserClass, m.UserClass)) &&
 		(m.Arch == nil || len(req.Arch) > 0 && slices.Contains(m.Arch, req.Arch[0])) &&
-		(m.OUI == nil || slices.ContainsFunc(m.OUI, func(oui string) bool {
-			b, err := ParseHex(oui)
-			return err == nil && len(b) <= len(req.MAC) && slices.Equal(b, req.MAC[:len(b)])
-		})) &&
-		(m.Model == "" || matches(m.Model, model))
+		(m.OUI == nil || slices.ContainsFunc(q.ouis, func(oui []byte) bool { return bytes.HasPrefix(req.MAC, oui) })) &&
+		(m.Model == "" || matches(q.model, flat(model)))
 }
 
-// matches is path.Match without regard to case, and without a special meaning of the slash.
+// matches is path.Match of two flat texts.
 func matches(pattern, s string) bool {
-	flat := func(s string) string { return strings.ToLower(strings.ReplaceAll(s, "/", "_")) }
-	ok, err := path.Match(flat(pattern), flat(s))
+	ok, err := path.Match(pattern, s)
 	return ok && err == nil
 }
+
+// flat takes away what does not count in a comparison: case, and the special meaning of the slash.
+func flat(s string) string { return strings.ToLower(strings.ReplaceAll(s, "/", "_")) }
 
 // quirksOf returns the rows for a client.
 func (t *talk) quirksOf(req *BootRequest) []*Quirk {
@@ -195,8 +213,8 @@ func (t *talk) quirksOf(req *BootRequest) []*Quirk {
 	}
 	var rows []*Quirk
 	for i := range t.quirks {
-		if q := &t.quirks[i]; q.Match.fits(req, mode, t.reservation.Model) {
-			rows = append(rows, q)
+		if q := &t.quirks[i]; q.fits(req, mode, t.reservation.Model) {
+			rows = append(rows, q.Quirk)
 		}
 	}
 	return rows

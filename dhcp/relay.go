@@ -85,8 +85,8 @@ func RackOf(rules []RackRule, p Place) string {
 		return ""
 	}
 	for _, r := range rules {
-		if r.Relay.IsValid() && !r.Relay.Contains(p.Relay) || r.Circuit != "" && !matches(r.Circuit, p.Circuit) ||
-			r.Remote != "" && !matches(r.Remote, p.Remote) {
+		if r.Relay.IsValid() && !r.Relay.Contains(p.Relay) || r.Circuit != "" && !matches(flat(r.Circuit), flat(p.Circuit)) ||
+			r.Remote != "" && !matches(flat(r.Remote), flat(p.Remote)) {
 			continue
 		}
 		return r.Rack

@@ -43,9 +43,10 @@ type owner struct {
 const (
 	timelineQueue = 8192
 	// timelineBatch is also how many events the leases of a storm may have to wait for.
-	timelineBatch = 64
-	// exchangeQueue holds the exchanges of 2,000 machines that boot their four stages in the same minute, in some 25 MB.
-	exchangeQueue = 1 << 14
+	timelineBatch = 16
+	// exchangeQueue holds the first exchanges of 2,000 machines that are powered on in the same second, in some 6 MB; what
+	// they do afterwards comes more slowly than it is written.
+	exchangeQueue = 1 << 12
 	// timelinePause keeps the timeline from taking more than a tenth of the time of the database, which has the leases
 	// of a boot storm to store; at rest, when a batch is one event, it is some milliseconds.
 	timelinePause = 9
