@@ -91,7 +91,7 @@ func (s *udpSocket) receive(got func([]byte, netip.AddrPort, netip.Addr)) error 
 	for i := range s.batch[:n] {
 		m := &s.batch[i]
 		if m.Flags&unix.MSG_TRUNC != 0 {
-			continue
+			m.N = 0 // counts as malformed
 		}
 		var from netip.AddrPort
 		if a, ok := m.Addr.(*net.UDPAddr); ok {

@@ -87,8 +87,6 @@ func startTFTPPatiently(t *testing.T, s *TFTPServer) *tftpLab {
 	return lab
 }
 
-func portOf(addr *net.UDPAddr) string { return fmt.Sprint(addr.Port) }
-
 func (l *tftpLab) fetch(t *testing.T, name string, blksize int) ([]byte, int64, error) {
 	t.Helper()
 	c, err := tftp.NewClient(l.addr.String())

@@ -7,7 +7,7 @@
 //
 //	proxy-beside-dnsmasq -interface eth1 -dir /srv/netboot -kernel vmlinuz -initrd initrd.img -args "console=ttyS0"
 //
-// It must run on another host than the DHCP server, on the same link, or behind the same relays.
+// It runs on the same link as the machines, or behind the same relays; with -raw also on the host of the DHCP server.
 package main
 
 import (
@@ -23,7 +23,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/insomniacslk/dhcp/dhcpv4"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/project-loda/loda/dhcp"
@@ -34,6 +33,7 @@ func main() {
 	var s server
 	flag.StringVar(&s.link, "interface", "eth1", "network `interface` to answer on")
 	flag.TextVar(&s.subnet, "subnet", netip.MustParsePrefix("10.7.0.0/24"), "`prefix` of the machines' addresses")
+	flag.BoolVar(&s.raw, "raw", false, "use raw sockets, as another program has port 67 of this host")
 	flag.StringVar(&s.dir, "dir", ".", "`directory` that everyone may read, with kernel and initrd")
 	flag.StringVar(&s.kernel, "kernel", "vmlinuz", "`name` of the kernel in the directory")
 	flag.StringVar(&s.initrd, "initrd", "", "`name` of the initial RAM disk in the directory")
@@ -50,6 +50,7 @@ func main() {
 type server struct {
 	link                      string
 	subnet                    netip.Prefix
+	raw                       bool
 	dir, kernel, initrd, args string
 }
 
@@ -60,35 +61,6 @@ func (s *server) Boot(context.Context, pxe.Client) (pxe.Instruction, error) {
 		k.Initrds = []string{"/artifacts/" + s.initrd}
 	}
 	return k, nil
-}
-
-// A proxy offers boot files and no addresses. Its authority is only ever asked what it is asked on port 4011.
-type proxy struct{ authority *dhcp.Authority }
-
-func (p proxy) Respond(ctx context.Context, req *dhcp.Request) (*dhcpv4.DHCPv4, error) {
-	if req.Port == dhcp.PXEPort {
-		return p.authority.Respond(ctx, req)
-	}
-	if _, netboot := dhcp.ParseBootRequest(req.Packet); !netboot || req.Packet.MessageType() != dhcpv4.MessageTypeDiscover {
-		return nil, dhcp.Ignored("addresses are another server's business")
-	}
-	packet, err := dhcpv4.FromBytes(req.Packet.ToBytes())
-	if err != nil {
-		return nil, err
-	}
-	packet.UpdateOption(dhcpv4.OptMessageType(dhcpv4.MessageTypeRequest))
-	ask := *req
-	ask.Packet, ask.Port = packet, dhcp.PXEPort
-	offer, err := p.authority.Respond(ctx, &ask)
-	if offer == nil || err != nil {
-		return nil, err
-	}
-	offer.UpdateOption(dhcpv4.OptMessageType(dhcpv4.MessageTypeOffer))
-	if !offer.Options.Has(dhcpv4.OptionClassIdentifier) { // by which iPXE knows a ProxyDHCP offer
-		offer.UpdateOption(dhcpv4.OptClassIdentifier("PXEClient"))
-	}
-	req.Reason = "a boot file and no address"
-	return offer, nil
 }
 
 // run serves until ctx is done.
@@ -103,13 +75,14 @@ func (s *server) run(ctx context.Context) error {
 		return err
 	}
 	defer artifacts.Close()
+	// Nobody is known here, so everybody who netboots is told what to boot, and gets no address.
 	authority, err := dhcp.NewAuthority(dhcp.AuthorityConfig{Leases: dhcp.NewMemoryLeases(),
 		Boot:    dhcp.BootFiles{Script: "http://{server}/boot/ipxe"},
-		Subnets: []dhcp.Subnet{{Name: "machines", Prefix: s.subnet, Unknown: dhcp.UnknownLease}}})
+		Subnets: []dhcp.Subnet{{Name: "machines", Prefix: s.subnet, Mode: dhcp.ModeProxy, Unknown: dhcp.UnknownBoot}}})
 	if err != nil {
 		return err
 	}
-	proxyDHCP := &dhcp.Server{Responder: proxy{authority}, Interfaces: []string{s.link},
+	proxyDHCP := &dhcp.Server{Responder: authority, Interfaces: []string{s.link}, Raw: s.raw,
 		Ports: []uint16{dhcp.ServerPort, dhcp.PXEPort}, Observe: func(x dhcp.Exchange) {
 			slog.Info(x.Asked.String(), "mac", x.MAC.String(), "answered", x.Answered.String(), "boot", x.BootFile, "reason", x.Reason)
 		}}
