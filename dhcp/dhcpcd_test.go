@@ -28,6 +28,25 @@ func TestDhcpcdKeepsTheAddressOfOtherClientsOfItsMachine(t *testing.T) {
 	d.exchange(line{Asked: request, Answered: acked, Addr: first})
 }
 
+func TestDhcpcdIsLeasedAnAddressByTwoPacketsAndUnderstandsTheSettings(t *testing.T) {
+	need.Command(t, "dhcpcd")
+	r := newRack(t, 1)
+	s := rackSubnet()
+	s.RapidCommit = true
+	route, err := dhcp.ParseRoute("10.99.0.0/16 via 10.7.0.9")
+	require.NoError(t, err)
+	s.Settings = dhcp.Settings{Search: []string{"rack7.example", "example"}, Routes: []dhcp.Route{route}}
+	d := r.server.serve(setup{Interfaces: []string{"br0"}, Subnets: []dhcp.Subnet{s}})
+
+	told := r.clients[0].dhcpcd("option rapid_commit\noption domain_search, classless_static_routes")
+	require.Equal(t, "rack7.example example", told["new_domain_search"])
+	require.Equal(t, "10.99.0.0/16 10.7.0.9 0.0.0.0/0 10.7.0.1", strings.TrimSpace(told["new_classless_static_routes"]))
+	d.exchange(line{Asked: discover, Answered: acked, Addr: told["new_ip_address"], Reason: "leased at once"})
+	for _, e := range d.exchanges() {
+		require.NotEqual(t, request, e.Asked)
+	}
+}
+
 // dhcpcd gets a lease, configures eth0 with it, and returns what it was told.
 func (s *space) dhcpcd(config string) map[string]string {
 	s.t.Helper()
