@@ -133,7 +133,7 @@ func TestExitStatusTellsFailureFromMisuse(t *testing.T) {
 		{1, "machine list"}, {1, "machine import nowhere.csv"}, {1, "config init " + o.file}, // nothing runs, nothing is there
 		{2, "sevre"}, {2, "machine lst"}, {2, "config chekc"}, {2, "--bogus"}, {2, "machine list --bogus"}, {2, "machine show"},
 		{2, "machine show A B"}, {2, "machine install"}, {2, "config init a b"}, {2, "status --every soon"}, {2, "-o xml machine list"},
-		{2, "status --watch -o json"}, {2, "timeline A --last 1001"}, {2, "timeline"}, {2, "dhcp trace"}, {2, "dhcp trace 52:54"}, {2, "dhcp trace 52:54:00:00:00:0a --last 0"}, {1, "dhcp leases --mac x"}, {2, "--server https://x machine list"},
+		{2, "status --watch -o json"}, {2, "timeline A --last 1001"}, {2, "timeline"}, {2, "dhcp trace"}, {2, "pxe check"}, {2, "pxe check h --chain x"}, {2, "dhcp trace 52:54"}, {2, "dhcp trace 52:54:00:00:00:0a --last 0"}, {1, "dhcp leases --mac x"}, {2, "--server https://x machine list"},
 		{2, "image build-debian a b"},
 	} {
 		status, out, err := o.lodad(strings.Fields(c.args)...)
@@ -268,6 +268,34 @@ func TestOperatorSeesWhyAMachineGotNoAddress(t *testing.T) {
 	require.Regexp(t, `10.7.0.7 +`+mac+` +rack-7 +active .*web-1\n10.7.0.8 +- +rack-7 +declined .*declined by`, o.must("dhcp", "leases"))
 	require.NotContains(t, o.must("dhcp", "leases", "--mac", mac), "declined")
 	require.NotContains(t, o.must("dhcp", "leases", "--subnet", "rack-8"), "rack-7")
+}
+
+func TestOperatorSeesWhatMachinesCanFetch(t *testing.T) {
+	o := newOffice(t).open()
+	port := func(addr string) string { _, p, _ := net.SplitHostPort(addr); return p }
+	args := []string{"pxe", "check", "127.0.0.1", "--tftp-port", port(o.config.Listen.TFTP), "--boot-port", port(o.config.Listen.Boot)}
+	status, out, _ := o.lodad(args...)
+	require.Equal(t, 1, status)
+	require.Regexp(t, `failed +tftp://127.0.0.1:\d+/undionly.kpxe: .*not found`, out)
+	require.Regexp(t, `ok +http://127.0.0.1:\d+/boot/ipxe: \d+ bytes in`, out)
+	require.Regexp(t, `failed +http://127.0.0.1:\d+/artifacts/bootos/vmlinuz: the server answered 404`, out)
+
+	for _, name := range []string{"undionly.kpxe", "snponly.efi"} {
+		require.NoError(t, os.WriteFile(filepath.Join(o.config.PXE.NBPDirs[0], name), []byte("program"), 0o644))
+	}
+	bootos := filepath.Join(o.config.Data, "artifacts", "bootos")
+	for _, name := range []string{"vmlinuz", "initramfs"} {
+		require.NoError(t, os.WriteFile(filepath.Join(bootos, name), []byte("part"), 0o644))
+	}
+	var all []struct {
+		URL   string
+		Bytes int
+		Error string
+	}
+	require.NoError(t, json.Unmarshal([]byte(o.must(append(args, "-o", "json")...)), &all))
+	require.Len(t, all, 5)
+	require.Equal(t, 7, all[0].Bytes)
+	require.Empty(t, all[4].Error)
 }
 
 func TestListsAreJSONForMachines(t *testing.T) {

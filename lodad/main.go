@@ -79,7 +79,7 @@ No hardware at hand? lodad lab up makes a rack of virtual machines.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	g := &globals{}
 	g.bind(root)
-	root.AddCommand(serveCommand(g), configCommand(g), machineCommand(g), statusCommand(g), timelineCommand(g), dhcpCommand(g),
+	root.AddCommand(serveCommand(g), configCommand(g), machineCommand(g), statusCommand(g), timelineCommand(g), dhcpCommand(g), pxeCommand(g),
 		imageCommand(g), bootosCommand(g), tokenCommand(g), hwCommand(), modelCommand(g), raidCommand(g), raidDriver(), labCommand(g))
 	refuseUnknownCommands(root)
 	return root

@@ -27,7 +27,7 @@ import (
 // Choose) delays one client. Packets that are no requests, requests to broadcast addresses (RFC 1123, section 4.2.3.5)
 // and repeated requests of a transfer that is under way are not answered.
 //
-// The sender is this package's own. That of github.com/pin/tftp/v3, with which it is tested, drops windowsize and timeout,
+// The sender is this package's own. That of github.com/pin/tftp/v3, whose client [Fetch] is, drops windowsize and timeout,
 // opens a socket before anyone can refuse, starts a second transfer where a client repeats its request, and does not tell
 // what was sent again.
 type TFTPServer struct {
