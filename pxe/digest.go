@@ -65,6 +65,7 @@ func (f *Files) digest(ctx context.Context, name string, info fs.FileInfo, wait 
 	d, v := &f.sums, versionOf(name, info)
 	d.mu.Lock()
 	if sum, ok := d.known[v]; ok {
+		d.names[sum] = v.name // that of another file with the same content may be gone
 		d.mu.Unlock()
 		return sum
 	}
@@ -143,7 +144,7 @@ func (f *Files) hash(name string, v version, ready chan struct{}) {
 			clear(d.names)
 		}
 		d.known[v] = sum
-		d.names[sum] = name
+		d.names[sum] = v.name
 	}
 	delete(d.busy, v)
 	close(ready)

@@ -64,8 +64,16 @@ var signed = map[string]string{
 	"shimaa64.efi": "shimaa64.efi.signed", "mmaa64.efi": "mmaa64.efi.signed", "grubaa64.efi": "grubnetaa64.efi.signed",
 }
 
-// isNBP tells network boot programs by name. A name without one of these endings is none.
+// plainName is the one spelling of a name: without leading and doubled slashes.
+func plainName(name string) string {
+	return strings.Join(strings.FieldsFunc(name, func(r rune) bool { return r == '/' }), "/")
+}
+
+// isNBP tells network boot programs by name. A name without one of these endings, or in a directory, is none.
 func isNBP(name string) bool {
+	if strings.Contains(name, "/") {
+		return false
+	}
 	switch path.Ext(name) {
 	case ".efi", ".kpxe", ".kkpxe", ".kkkpxe", ".pxe", ".lkrn", ".0":
 		return true
@@ -80,19 +88,12 @@ func (f *Files) Open(name string) (*os.File, fs.FileInfo, error) {
 	if f == nil {
 		return nil, nil, notExist(name)
 	}
-	var words []string
-	for _, word := range strings.Split(name, "/") {
-		if strings.HasPrefix(word, ".") {
-			return nil, nil, notExist(name)
-		}
-		if word != "" {
-			words = append(words, word)
-		}
-	}
-	if len(words) == 0 || strings.HasSuffix(name, "/") || f.nbps && (len(words) > 1 || !isNBP(words[0])) {
+	plain := plainName(name)
+	if plain == "" || strings.HasPrefix(plain, ".") || strings.Contains(plain, "/.") || strings.HasSuffix(name, "/") ||
+		f.nbps && !isNBP(plain) {
 		return nil, nil, notExist(name)
 	}
-	names := []string{strings.Join(words, "/")}
+	names := []string{plain}
 	if other, ok := signed[names[0]]; ok && f.nbps {
 		names = []string{other, names[0]}
 	}

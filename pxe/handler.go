@@ -2,6 +2,7 @@ package pxe
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -155,12 +156,8 @@ func (h *Handler) serveFile(w *recorder, r *http.Request, files *Files, name str
 	var file *os.File
 	var info fs.FileInfo
 	var err error
-	if addressed && digestForm.MatchString(digest) {
-		if name, err = files.named(r.Context(), digest); err == nil {
-			w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
-		}
-	} else {
-		digest = ""
+	if addressed = addressed && digestForm.MatchString(digest); addressed {
+		name, err = files.named(r.Context(), digest)
 	}
 	if err == nil {
 		file, info, err = files.Open(name)
@@ -176,10 +173,16 @@ func (h *Handler) serveFile(w *recorder, r *http.Request, files *Files, name str
 	defer file.Close()
 	w.size = info.Size()
 	header := w.Header()
-	if digest == "" {
+	if addressed {
+		if sum := files.digest(r.Context(), name, info, true); sum != digest {
+			h.refuse(w, r, http.StatusServiceUnavailable, fmt.Errorf("%s was replaced while it was opened", name))
+			return
+		}
+		header.Set("Cache-Control", "public, max-age=31536000, immutable")
+	} else {
 		digest = files.digest(r.Context(), name, info, info.Size() <= maxDigestNow)
 	}
-	header.Set("ETag", etag(r, digest, info))
+	header.Set("ETag", etag(r, digest, versionOf(name, info)))
 	if digest != "" {
 		header.Set("Repr-Digest", reprDigest(digest))
 	}
@@ -188,11 +191,12 @@ func (h *Handler) serveFile(w *recorder, r *http.Request, files *Files, name str
 	http.ServeContent(w, r, "", info.ModTime(), file)
 }
 
-// etag tells versions of a file apart: by digest, or by size and time of change where that is not known, or was not when
-// the client began. That holds as long as files are replaced and not written to in place, which nobody should do under a
-// running transfer anyway.
-func etag(r *http.Request, digest string, info fs.FileInfo) string {
-	plain := fmt.Sprintf(`"%x-%x"`, info.ModTime().UnixNano(), info.Size())
+// etag tells versions of a file apart: by digest, or by what the system knows of it where that is not known, or was not
+// when the client began. That holds as long as files are replaced and not written to in place, which nobody should do
+// under a running transfer anyway.
+func etag(r *http.Request, digest string, v version) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %d %d %+v", v.name, v.size, v.time.UnixNano(), v.inode))
+	plain := fmt.Sprintf(`"%x"`, sum[:12])
 	if digest == "" || r.Header.Get("If-Range") == plain || r.Header.Get("If-None-Match") == plain {
 		return plain
 	}

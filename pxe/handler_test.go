@@ -343,7 +343,7 @@ func TestLargeArtifactIsServedBeforeItsDigestIsKnown(t *testing.T) {
 	s := serve(t, &Handler{Booter: &booter{}, Artifacts: files})
 	resp, _ := do(t, "HEAD", s.URL+"/artifacts/image")
 	plain := resp.Header.Get("ETag")
-	require.Regexp(t, `^"[0-9a-f]+-4000001"$`, plain)
+	require.Regexp(t, `^"[0-9a-f]{24}"$`, plain)
 	require.Empty(t, resp.Header.Get("Repr-Digest"))
 
 	want, err := files.Digest(t.Context(), "image")

@@ -414,6 +414,11 @@ func (r *tftpRun) transfer(t *tftpTransfer, seen *Transfer) (code uint16, text s
 	case err != nil:
 		return tftpCodeOther, "the server cannot read the file now", err
 	}
+	release, err := r.slot(t.ctx)
+	if err != nil {
+		return tftpCodeOther, "the server is busy", err
+	}
+	defer release()
 	if t.netascii {
 		source, size, err = netascii(source, size)
 		if err != nil {
@@ -421,26 +426,24 @@ func (r *tftpRun) transfer(t *tftpTransfer, seen *Transfer) (code uint16, text s
 		}
 	}
 	seen.Size = size
-
-	release, err := r.slot(t.ctx)
-	if err != nil {
-		return tftpCodeOther, "the server is busy", err
-	}
-	defer release()
 	ctx, cancel := context.WithTimeoutCause(t.ctx, r.limits.TransferTimeout,
 		fmt.Errorf("the transfer took longer than %v", r.limits.TransferTimeout))
 	defer cancel()
 	sender := &tftpSender{file: source, size: size, terms: t.negotiate(size, r.blockSize(t), r.limits.WindowSize),
 		giveUp: tftpTries * r.limits.timeout, started: &t.started}
-	sender.waits.most = max(r.limits.timeout, sender.terms.timeout)
+	// A client may be patient for longer than it is waited for.
+	sender.waits.most = max(r.limits.timeout, min(sender.terms.timeout, sender.giveUp/4))
 	sender.waits.least = min(tftpLeastWait, sender.waits.most)
 	err = r.drive(ctx, t, sender, name, file, info)
 	seen.Bytes, seen.Retransmits = sender.sent, sender.retransmits
 	seen.BlockSize, seen.WindowSize = sender.terms.block, sender.terms.window
 	var socket *errTFTPSocket
+	var unread *errTFTPUnread
 	switch {
 	case errors.Is(err, errTFTPDone):
 		return 0, "", nil
+	case errors.As(err, &unread):
+		return tftpCodeOther, "the server cannot read the file", err
 	case errors.As(err, &socket):
 		return tftpCodeOther, "the server has no port left", err
 	}
@@ -454,6 +457,12 @@ func (e *errTFTPSocket) Error() string {
 	return "opening a socket for the transfer: " + e.error.Error()
 }
 func (e *errTFTPSocket) Unwrap() error { return e.error }
+
+// errTFTPUnread says that a file could not be read before its transfer had a socket.
+type errTFTPUnread struct{ error }
+
+func (e *errTFTPUnread) Error() string { return "reading the file: " + e.error.Error() }
+func (e *errTFTPUnread) Unwrap() error { return e.error }
 
 // drive sends the file, from memory in a loop or in this goroutine.
 func (r *tftpRun) drive(ctx context.Context, t *tftpTransfer, s *tftpSender, name string, file *os.File, info fs.FileInfo) error {
@@ -474,7 +483,7 @@ func (r *tftpRun) drive(ctx context.Context, t *tftpTransfer, s *tftpSender, nam
 	if file != nil && len(r.loops) > 0 && !t.netascii {
 		content, release, ok, err := r.held.get(name, file, info)
 		if err != nil {
-			return &errTFTPFile{err}
+			return &errTFTPUnread{err}
 		}
 		if ok {
 			defer release()

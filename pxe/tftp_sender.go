@@ -136,10 +136,11 @@ func (s *tftpSender) sendBlock(block int64) error {
 }
 
 // passing says whether a packet that could not be sent is like one that was lost: the next one may well arrive.
-// Firmware that changes hands is deaf to ARP for seconds.
+// Firmware that changes hands is deaf to ARP for seconds. EPERM is a packet filter that is full. EMSGSIZE is a tunnel on
+// the way that takes less than the block; after it was said once, the kernel sends fragments.
 func passing(err error) bool {
 	for _, e := range []error{syscall.EAGAIN, syscall.ENOBUFS, syscall.ENOMEM, syscall.EINTR, syscall.EHOSTUNREACH,
-		syscall.ENETUNREACH, syscall.EHOSTDOWN, syscall.ENETDOWN} {
+		syscall.ENETUNREACH, syscall.EHOSTDOWN, syscall.ENETDOWN, syscall.EPERM, syscall.EMSGSIZE} {
 		if errors.Is(err, e) {
 			return true
 		}
@@ -150,7 +151,7 @@ func passing(err error) bool {
 // refused is told that the client has closed its port. That is an end like another where nothing was missing but the
 // acknowledgement of the last block.
 func (s *tftpSender) refused(err error) error {
-	if s.highest == s.last() {
+	if s.started.Load() && s.from == s.last() && s.highest == s.last() {
 		return errTFTPDone
 	}
 	return fmt.Errorf("the client closed its port: %w", err)

@@ -15,5 +15,5 @@ type version struct {
 }
 
 func versionOf(name string, info fs.FileInfo) version {
-	return version{name: name, size: info.Size(), time: info.ModTime(), inode: inodeOf(info)}
+	return version{name: plainName(name), size: info.Size(), time: info.ModTime(), inode: inodeOf(info)}
 }
