@@ -452,6 +452,12 @@ func (t *talk) selected(ctx context.Context, a netip.Addr) (*dhcpv4.DHCPv4, erro
 		free = true // it was reserved for somebody else after we offered it: this machine was first
 	}
 	if !free {
+		lease, leased := t.pool.lease(t.mac)
+		offer, offered := t.pool.offerTo(t.mac, t.now)
+		if t.subnet.Unknown != UnknownLease && !(leased && lease.Addr == a) && !(offered && offer == a) {
+			// Another server on this host, which has the same address, may have offered it.
+			return nil, Ignored(fmt.Sprintf("it takes an offer of %s, which was not ours", a))
+		}
 		return t.nak(fmt.Sprintf("%s is not for this machine", a))
 	}
 	return t.grant(ctx, a, "took our offer")
@@ -521,7 +527,8 @@ func (t *talk) renew(ctx context.Context, a netip.Addr) (*dhcpv4.DHCPv4, error) 
 		return t.grant(ctx, a, "renewed")
 	case free:
 		return t.grant(ctx, a, "renewed, and taken over: there was no record of it")
-	case t.subnet.Pool.Contains(a) || !t.req.Broadcast:
+	case t.subnet.Pool.Contains(a) || !t.req.Broadcast && !fromIP(t.packet.GatewayIPAddr).IsValid():
+		// It asked this very server. What a relay sends was a broadcast, and perhaps for the server that gave the address.
 		return t.nak(fmt.Sprintf("%s is not for this machine", a))
 	}
 	return nil, Ignored(fmt.Sprintf("it rebinds %s, which is not ours", a))

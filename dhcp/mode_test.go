@@ -2,6 +2,7 @@ package dhcp
 
 import (
 	"context"
+	"net/netip"
 	"testing"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
@@ -148,4 +149,26 @@ func TestModesThatContradictThemselvesAreRefused(t *testing.T) {
 		require.ErrorContains(t, err, want)
 		require.ErrorContains(t, err, `subnet "rack-7"`)
 	}
+}
+
+func TestMachinesOfAnotherServerAreNotSentAwayFromIt(t *testing.T) {
+	b := newBench(t, knows(StaticReservations{alice.String(): {Addr: ip("10.7.0.77")}}), subnet(func(s *Subnet) {
+		s.Unknown, s.Pool = UnknownIgnore, Range{First: ip("10.7.0.2"), Last: ip("10.7.0.99")}
+	}))
+	require.Contains(t, b.silence(dhcpv4.MessageTypeRequest, alice, asks(ip("10.7.0.150")), names(gateway)), "not ours",
+		"that of a server on this host, which has the same address")
+	b.relay = ip("10.7.0.254")
+	require.Contains(t, b.silence(dhcpv4.MessageTypeRequest, alice, has(ip("10.7.0.150"))), "not ours",
+		"it asks everybody, and the relay asks us")
+}
+
+func TestServersAndGatewaysInSettingsAreNotLeased(t *testing.T) {
+	s := rack7()
+	route, err := ParseRoute("10.99.0.0/16 via 10.7.0.9")
+	require.NoError(t, err)
+	s.Settings = Settings{DNS: []netip.Addr{ip("10.7.0.10")}, NTP: []netip.Addr{ip("10.7.0.11")}, Routes: []Route{route}}
+	for _, a := range []string{"10.7.0.9", "10.7.0.10", "10.7.0.11"} {
+		require.True(t, s.infrastructure(ip(a)), a)
+	}
+	require.False(t, s.infrastructure(ip("10.7.0.12")))
 }

@@ -21,5 +21,6 @@ func (t *talk) rapidCommit(ctx context.Context, a netip.Addr, why string) (*dhcp
 		return nil, err
 	}
 	reply.UpdateOption(dhcpv4.OptGeneric(optRapidCommit, nil))
+	fit(reply, t.packet)
 	return reply, nil
 }

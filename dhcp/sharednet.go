@@ -90,7 +90,8 @@ func (t *talk) place() {
 	case within(fromIP(t.packet.ClientIPAddr)):
 	case t.packet.Options.Has(dhcpv4.OptionServerIdentifier) && within(wish):
 	case t.reservation.Addr.IsValid() && enter(func(p *pool) bool {
-		return p.subnet.Prefix.Contains(t.reservation.Addr) && !p.subnet.infrastructure(t.reservation.Addr)
+		_, taken := p.holder(t.mac, t.reservation.Addr, t.now) // by another NIC of the machine
+		return p.subnet.Prefix.Contains(t.reservation.Addr) && !p.subnet.infrastructure(t.reservation.Addr) && !taken
 	}):
 	case within(wish):
 	case enter(func(p *pool) bool { l, ok := p.lease(t.mac); return ok && l.ExpiresAt.After(t.now) }):

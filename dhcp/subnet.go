@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -199,6 +200,10 @@ func (s *Subnet) infrastructure(a netip.Addr) bool {
 		if a == b {
 			return true
 		}
+	}
+	if slices.Contains(s.Settings.DNS, a) || slices.Contains(s.Settings.NTP, a) ||
+		slices.ContainsFunc(s.Settings.Routes, func(r Route) bool { return r.Via == a }) {
+		return true
 	}
 	if s.Prefix.Bits() >= 31 { // RFC 3021: point-to-point links have neither
 		return false

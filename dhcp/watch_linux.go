@@ -16,8 +16,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// toClients lets UDP to port 68 through, if not in fragments. Offsets count from the IP header.
+// toClients lets UDP to port 68 through, if not in fragments, and not tagged for a VLAN of a trunk, which is a link of its
+// own. Offsets count from the IP header.
 var toClients = []bpf.Instruction{
+	bpf.LoadExtension{Num: bpf.ExtVLANTagPresent},
+	bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: 0, SkipTrue: 7},
 	bpf.LoadAbsolute{Off: 9, Size: 1},
 	bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.IPPROTO_UDP, SkipTrue: 5},
 	bpf.LoadAbsolute{Off: 6, Size: 2},

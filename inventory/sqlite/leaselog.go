@@ -309,8 +309,8 @@ func readLeases(ctx context.Context, q querier) (*leaseIndex, error) {
 
 // leases returns the writer's index.
 func (t *tx) leases() (*leaseIndex, error) {
-	if t.index != nil && len(t.index.undo) == 0 && len(t.index.texts.all) > 2*len(t.index.rows)+1000 {
-		t.index = nil // it knows too many host names that nobody has any more
+	if x := t.index; x != nil && len(x.undo) == 0 && x.logged == 0 && len(x.folding) == 0 && len(x.texts.all) > 2*len(x.rows)+1000 {
+		t.index = nil // it knows too many host names that nobody has any more, and the log does not name them either
 	}
 	if t.index == nil {
 		x, err := readLeases(context.Background(), t)
