@@ -362,9 +362,7 @@ func TestKernelAndFirmwareComeOutOfDebianPackages(t *testing.T) {
 }
 
 func TestTheBaseLayerIsTheSameWhereverItIsBuilt(t *testing.T) {
-	if testing.Short() {
-		t.Skip("left out by -short: compiles the base layer, a minute or more")
-	}
+	need.Time(t, "compiles the base layer, a minute or more")
 	need.Command(t, "go")
 	var built [2][]byte
 	for i := range built {

@@ -452,9 +452,7 @@ func (t *talk) selected(ctx context.Context, a netip.Addr) (*dhcpv4.DHCPv4, erro
 		free = true // it was reserved for somebody else after we offered it: this machine was first
 	}
 	if !free {
-		lease, leased := t.pool.lease(t.mac)
-		offer, offered := t.pool.offerTo(t.mac, t.now)
-		if t.subnet.Unknown != UnknownLease && !(leased && lease.Addr == a) && !(offered && offer == a) {
+		if t.subnet.Unknown != UnknownLease && !t.gave(a) {
 			// Another server on this host, which has the same address, may have offered it.
 			return nil, Ignored(fmt.Sprintf("it takes an offer of %s, which was not ours", a))
 		}
@@ -588,6 +586,13 @@ func (t *talk) grant(ctx context.Context, a netip.Addr, why string) (*dhcpv4.DHC
 	return ack, nil
 }
 
+// gave reports whether the machine has, or had last, or was offered address a by us.
+func (t *talk) gave(a netip.Addr) bool {
+	lease, leased := t.pool.lease(t.mac)
+	offer, offered := t.pool.offerTo(t.mac, t.now)
+	return leased && lease.Addr == a || offered && offer == a
+}
+
 // leaseTime is the subnet's, or what the client asks for if that is less.
 func (t *talk) leaseTime() time.Duration {
 	asked := t.packet.IPAddressLeaseTime(t.subnet.LeaseTime)
@@ -600,15 +605,13 @@ const maxDeclines = 3
 // decline takes an address out of use that the machine found to be taken (RFC 2131 section 4.3.3).
 func (t *talk) decline(ctx context.Context) (*dhcpv4.DHCPv4, error) {
 	a := fromIP(t.packet.Options.Get(dhcpv4.OptionRequestedIPAddress))
-	lease, leased := t.pool.lease(t.mac)
-	offer, offered := t.pool.offerTo(t.mac, t.now)
-	if !a.IsValid() || !(leased && lease.Addr == a || offered && offer == a) {
+	if !a.IsValid() || !t.gave(a) {
 		return nil, Ignored(fmt.Sprintf("it declines %s, which it did not get from us", a))
 	}
 	if t.pool.declines(t.mac, t.now) >= maxDeclines {
 		return nil, Ignored(fmt.Sprintf("it declined %d addresses already", maxDeclines))
 	}
-	if leased && lease.Addr == a {
+	if lease, leased := t.pool.lease(t.mac); leased && lease.Addr == a {
 		if err := t.cfg.Leases.DeleteLease(ctx, t.subnet.Name, lease.MAC); err != nil {
 			return nil, fmt.Errorf("dhcp: delete the declined lease of %s to %s: %w", a, t.mac, err)
 		}

@@ -37,8 +37,9 @@ func rack7() Subnet {
 	return Subnet{
 		Name: "rack-7", Prefix: netip.MustParsePrefix("10.7.0.0/24"),
 		Pool:   Range{First: ip("10.7.0.2"), Last: ip("10.7.0.251")},
-		Router: gateway, DNS: []netip.Addr{ip("10.7.0.253")}, NTP: []netip.Addr{ip("10.7.0.252")},
-		Domain: "rack7.example", MTU: 9000, LeaseTime: 2 * time.Hour, Unknown: UnknownLease,
+		Router: gateway, LeaseTime: 2 * time.Hour, Unknown: UnknownLease,
+		Settings: Settings{DNS: []netip.Addr{ip("10.7.0.253")}, NTP: []netip.Addr{ip("10.7.0.252")},
+			Domain: "rack7.example", MTU: 9000},
 	}
 }
 
@@ -749,9 +750,9 @@ func TestServersOwnAndInfrastructureAddressesAreNotLeased(t *testing.T) {
 
 func TestReplyFitsWhatTheClientCanTake(t *testing.T) {
 	long := subnet(func(s *Subnet) {
-		s.Domain = strings.Repeat("d", 200)
+		s.Settings.Domain = strings.Repeat("d", 200)
 		s.Options = []dhcpv4.Option{dhcpv4.OptGeneric(dhcpv4.GenericOptionCode(224), make([]byte, 60))}
-		s.NTP = []netip.Addr{ip("10.0.0.1"), ip("10.0.0.2"), ip("10.0.0.3")}
+		s.Settings.NTP = []netip.Addr{ip("10.0.0.1"), ip("10.0.0.2"), ip("10.0.0.3")}
 	})
 	b := newBench(t, long, func(c *AuthorityConfig) { c.Boot = BootFiles{} })
 	p := b.answer(dhcpv4.MessageTypeOffer, dhcpv4.MessageTypeDiscover, alice, raw(93, 0, 0),
@@ -775,7 +776,7 @@ func TestMistakesInSubnetsAreNamed(t *testing.T) {
 		"ends before it begins":        subnet(func(s *Subnet) { s.Pool.Last, s.Pool.First = s.Pool.First, s.Pool.Last }),
 		"router 10.8.0.1":              subnet(func(s *Subnet) { s.Router = ip("10.8.0.1") }),
 		"lease time 1s":                subnet(func(s *Subnet) { s.LeaseTime = time.Second }),
-		"MTU 100":                      subnet(func(s *Subnet) { s.MTU = 100 }),
+		"MTU 100":                      subnet(func(s *Subnet) { s.Settings.MTU = 100 }),
 		"unknown is \"maybe\"":         subnet(func(s *Subnet) { s.Unknown = "maybe" }),
 		"no lease store":               func(c *AuthorityConfig) { c.Leases = nil },
 		"no subnet to serve":           func(c *AuthorityConfig) { c.Subnets = nil },

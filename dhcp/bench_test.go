@@ -16,7 +16,7 @@ import (
 // come back again and again, on all processors.
 func BenchmarkRespond(b *testing.B) {
 	s := rack7()
-	s.Prefix, s.Router, s.DNS, s.NTP = netip.MustParsePrefix("10.0.0.0/16"), ip("10.0.0.1"), nil, nil
+	s.Prefix, s.Router, s.Settings = netip.MustParsePrefix("10.0.0.0/16"), ip("10.0.0.1"), Settings{Domain: s.Settings.Domain, MTU: s.Settings.MTU}
 	s.Pool = Range{First: ip("10.0.0.2"), Last: ip("10.0.255.254")}
 	authority, err := NewAuthority(AuthorityConfig{Subnets: []Subnet{s}, Leases: NewMemoryLeases(), Boot: BootFiles{}})
 	require.NoError(b, err)

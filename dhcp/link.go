@@ -11,12 +11,6 @@ func prefixesOf(ifi *net.Interface) ([]netip.Prefix, error) {
 	return prefixes(addrs), err
 }
 
-// hostAddrs returns the IPv4 addresses of all interfaces, as far as they can be found out.
-func hostAddrs() []netip.Prefix {
-	addrs, _ := net.InterfaceAddrs()
-	return prefixes(addrs)
-}
-
 func prefixes(addrs []net.Addr) (out []netip.Prefix) {
 	for _, a := range addrs {
 		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() {

@@ -333,7 +333,8 @@ func rackSubnet() dhcp.Subnet {
 	return dhcp.Subnet{
 		Name: "rack-7", Prefix: netip.MustParsePrefix("10.7.0.0/24"),
 		Pool:   dhcp.Range{First: netip.MustParseAddr("10.7.0.2"), Last: netip.MustParseAddr("10.7.0.251")},
-		Router: netip.MustParseAddr("10.7.0.1"), Domain: "rack7.example", MTU: 1400, Unknown: dhcp.UnknownLease,
+		Router: netip.MustParseAddr("10.7.0.1"), Unknown: dhcp.UnknownLease,
+		Settings: dhcp.Settings{Domain: "rack7.example", MTU: 1400},
 	}
 }
 

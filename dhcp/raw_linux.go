@@ -28,13 +28,9 @@ type rawSocket struct {
 }
 
 func openRaw(ifi *net.Interface, port uint16) (socket, error) {
-	filter, err := bpf.Assemble(udpTo(port))
+	link, err := openPacket(ifi, udpTo(port, unix.PACKET_BROADCAST))
 	if err != nil {
-		return nil, fmt.Errorf("assemble the filter: %w", err)
-	}
-	link, err := packet.Listen(ifi, packet.Datagram, unix.ETH_P_IP, &packet.Config{Filter: filter})
-	if err != nil {
-		return nil, fmt.Errorf("open the packet socket (needs CAP_NET_RAW): %w", err)
+		return nil, err
 	}
 	ip, err := net.ListenPacket("ip4:255", "0.0.0.0") // IPPROTO_RAW only sends
 	if err != nil {
@@ -50,19 +46,32 @@ func openRaw(ifi *net.Interface, port uint16) (socket, error) {
 	return &rawSocket{port: port, buf: make([]byte, maxPacket), link: link, routed: routed}, nil
 }
 
-// udpTo accepts whole UDP datagrams to a port that are for this host and this very interface. A packet socket also sees
-// what the host sends itself, what is for others when the interface is promiscuous, and, on a trunk, what is tagged for
-// a VLAN.
-func udpTo(port uint16) []bpf.Instruction {
+// openPacket opens a packet socket for IPv4 without Ethernet headers, which receives what the filter accepts.
+func openPacket(ifi *net.Interface, accept []bpf.Instruction) (*packet.Conn, error) {
+	filter, err := bpf.Assemble(accept)
+	if err != nil {
+		return nil, fmt.Errorf("assemble the filter: %w", err)
+	}
+	conn, err := packet.Listen(ifi, packet.Datagram, unix.ETH_P_IP, &packet.Config{Filter: filter})
+	if err != nil {
+		return nil, fmt.Errorf("open the packet socket (needs CAP_NET_RAW): %w", err)
+	}
+	return conn, nil
+}
+
+// udpTo accepts whole UDP datagrams to a port on this very interface: a packet socket on a trunk also sees what is tagged
+// for a VLAN, which is a link of its own. kinds is the last of the kinds of packets that are accepted, in the order of
+// packet(7): PACKET_BROADCAST leaves out what is for others, and what this host sends. Offsets count from the IP header.
+func udpTo(port uint16, kinds uint32) []bpf.Instruction {
 	const drop = 13
 	to := func(at int) uint8 { return uint8(drop - at - 1) }
 	return []bpf.Instruction{
 		0:    bpf.LoadExtension{Num: bpf.ExtVLANTagPresent},
 		1:    bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: 0, SkipTrue: to(1)},
 		2:    bpf.LoadExtension{Num: bpf.ExtType},
-		3:    bpf.JumpIf{Cond: bpf.JumpGreaterThan, Val: unix.PACKET_BROADCAST, SkipTrue: to(3)}, // neither to us nor to all
+		3:    bpf.JumpIf{Cond: bpf.JumpGreaterThan, Val: kinds, SkipTrue: to(3)},
 		4:    bpf.LoadAbsolute{Off: 9, Size: 1},
-		5:    bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.IPPROTO_UDP, SkipTrue: to(5)},
+		5:    bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: protocolUDP, SkipTrue: to(5)},
 		6:    bpf.LoadAbsolute{Off: 6, Size: 2},
 		7:    bpf.JumpIf{Cond: bpf.JumpBitsSet, Val: 0x3fff, SkipTrue: to(7)}, // a fragment
 		8:    bpf.LoadMemShift{Off: 0},                                        // the length of the IP header
@@ -80,8 +89,8 @@ func (r *rawSocket) receive(got func([]byte, netip.AddrPort, netip.Addr)) error 
 		return err
 	}
 	// The checksum is not looked at: what comes from the same host, as from a virtual machine, has none yet.
-	if data, from, to, err := parseDatagram(r.buf[:n]); err == nil && r.ours(to) {
-		got(slices.Clone(data), from, to)
+	if data, from, to, err := parseDatagram(r.buf[:n]); err == nil && r.ours(to.Addr()) {
+		got(slices.Clone(data), from, to.Addr())
 	}
 	return nil
 }
@@ -114,3 +123,9 @@ func (r *rawSocket) send(data []byte, from netip.Addr, to Destination) error {
 }
 
 func (r *rawSocket) close() { _ = errors.Join(r.link.Close(), r.routed.Close()) }
+
+// hostAddrs returns the IPv4 addresses of all interfaces, as far as they can be found out.
+func hostAddrs() []netip.Prefix {
+	addrs, _ := net.InterfaceAddrs()
+	return prefixes(addrs)
+}

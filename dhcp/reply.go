@@ -114,23 +114,11 @@ func (t *talk) writeNetwork(reply *dhcpv4.DHCPv4) {
 	if s.Router.IsValid() {
 		reply.UpdateOption(dhcpv4.OptRouter(toIP(s.Router)))
 	}
-	if len(s.DNS) > 0 {
-		reply.UpdateOption(dhcpv4.OptDNS(toIPs(s.DNS)...))
-	}
-	if s.Domain != "" {
-		reply.UpdateOption(dhcpv4.OptDomainName(s.Domain))
-	}
 	if t.reservation.Hostname != "" {
 		reply.UpdateOption(dhcpv4.OptHostName(t.reservation.Hostname))
 	}
 	if wants(dhcpv4.OptionBroadcastAddress) && s.Prefix.Bits() < 31 {
 		reply.UpdateOption(dhcpv4.OptBroadcastAddress(toIP(s.broadcast())))
-	}
-	if len(s.NTP) > 0 && wants(dhcpv4.OptionNTPServers) {
-		reply.UpdateOption(dhcpv4.OptNTPServers(toIPs(s.NTP)...))
-	}
-	if s.MTU != 0 && wants(dhcpv4.OptionInterfaceMTU) {
-		reply.UpdateOption(dhcpv4.OptGeneric(dhcpv4.OptionInterfaceMTU, binary.BigEndian.AppendUint16(nil, s.MTU)))
 	}
 	t.writeSettings(reply)
 	for _, o := range s.Options {

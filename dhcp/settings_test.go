@@ -9,7 +9,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func set(s Settings) func(*AuthorityConfig) { return subnet(func(n *Subnet) { n.Settings = s }) }
+func set(s Settings) func(*AuthorityConfig) {
+	return subnet(func(n *Subnet) { n.Settings = s.Over(n.Settings) })
+}
 
 func route(t *testing.T, s string) Route {
 	t.Helper()

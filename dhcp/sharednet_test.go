@@ -14,7 +14,7 @@ func twoOnOne(c *AuthorityConfig) {
 	a, b := rack7(), rack7()
 	a.Link, a.Pool = "row-7", Range{First: ip("10.7.0.10"), Last: ip("10.7.0.11")}
 	b.Link, b.Name, b.Prefix = "row-7", "rack-7b", netip.MustParsePrefix("10.70.0.0/16")
-	b.Pool, b.Router, b.DNS, b.NTP = Range{First: ip("10.70.0.10"), Last: ip("10.70.0.11")}, ip("10.70.0.1"), nil, nil
+	b.Pool, b.Router, b.Settings.DNS, b.Settings.NTP = Range{First: ip("10.70.0.10"), Last: ip("10.70.0.11")}, ip("10.70.0.1"), nil, nil
 	c.Subnets = []Subnet{a, b}
 }
 

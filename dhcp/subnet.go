@@ -74,17 +74,11 @@ type Subnet struct {
 	// Mode says what machines get here; the zero value means [ModeAuthoritative].
 	Mode Mode
 	// Pool is what is leased to machines without a reservation. It may be empty. Addresses in it that are the server's,
-	// Router, DNS or NTP, or the network's first and last, are left out by themselves; reserved ones are left to their
-	// owners.
+	// Router, servers or gateways of Settings, or the network's first and last, are left out by themselves; reserved ones
+	// are left to their owners.
 	Pool Range
 	// Router is the default gateway (option 3), none if it is the zero Addr.
 	Router netip.Addr
-	// DNS are name servers (option 6), NTP are time servers (option 42).
-	DNS, NTP []netip.Addr
-	// Domain is the DNS domain (option 15).
-	Domain string
-	// MTU of the link in bytes (option 26), sent to clients that ask for it; 0 sends none.
-	MTU uint16
 	// LeaseTime is how long a lease lasts; 0 means [DefaultLeaseTime]. Clients that ask for less get less, but not
 	// below one minute. It is at least a minute.
 	LeaseTime time.Duration
@@ -100,7 +94,7 @@ type Subnet struct {
 	// RapidCommit answers a DHCPDISCOVER that asks for it (option 80, RFC 4039) with a DHCPACK at once. Only for links
 	// where this is the only server: another one that does the same would give the machine a second address.
 	RapidCommit bool
-	// Settings come before the fields above, and have more of them.
+	// Settings are what machines are told of the network besides: name servers, routes, any option.
 	Settings Settings
 	// Options are added to each answer, in place of what would have been sent.
 	Options []dhcpv4.Option
@@ -137,19 +131,11 @@ func (s *Subnet) check() error {
 	if s.ServerID.IsValid() && !s.ServerID.Is4() {
 		complain("server id %v is not an IPv4 address", s.ServerID)
 	}
-	for _, a := range append(append([]netip.Addr{}, s.DNS...), s.NTP...) {
-		if !a.Is4() {
-			complain("DNS or NTP server %v is not an IPv4 address", a)
-		}
-	}
 	switch {
 	case s.LeaseTime == 0:
 		s.LeaseTime = DefaultLeaseTime
 	case s.LeaseTime < minLeaseTime:
 		complain("lease time %v is under one minute", s.LeaseTime)
-	}
-	if s.MTU != 0 && s.MTU < 576 {
-		complain("MTU %d is under 576, the least that IPv4 hosts accept", s.MTU)
 	}
 	if err := s.Settings.Check(); err != nil {
 		complain("%s", strings.ReplaceAll(err.Error(), "\n", "; "))
@@ -190,16 +176,6 @@ const (
 func (s *Subnet) infrastructure(a netip.Addr) bool {
 	if a == s.Router || a == s.ServerID {
 		return true
-	}
-	for _, b := range s.DNS {
-		if a == b {
-			return true
-		}
-	}
-	for _, b := range s.NTP {
-		if a == b {
-			return true
-		}
 	}
 	if slices.Contains(s.Settings.DNS, a) || slices.Contains(s.Settings.NTP, a) ||
 		slices.ContainsFunc(s.Settings.Routes, func(r Route) bool { return r.Via == a }) {

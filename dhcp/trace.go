@@ -3,6 +3,7 @@ package dhcp
 import (
 	"encoding/hex"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -136,7 +137,7 @@ func readable(b []byte) string {
 func (t *Trace) Explain() string {
 	var b strings.Builder
 	line := func(label string, facts ...string) {
-		facts = nonEmpty(facts)
+		facts = slices.DeleteFunc(facts, func(fact string) bool { return fact == "" })
 		if len(facts) > 0 {
 			b.WriteString(label + strings.Join(facts, ", ") + "\n")
 		}
@@ -193,14 +194,4 @@ func fact(means, text string) string {
 		return ""
 	}
 	return means + text
-}
-
-func nonEmpty(all []string) []string {
-	var some []string
-	for _, s := range all {
-		if s != "" {
-			some = append(some, s)
-		}
-	}
-	return some
 }

@@ -69,14 +69,9 @@ func openUDP(ifi *net.Interface, port uint16) (socket, error) {
 		return nil, fmt.Errorf("ask for packet information: %w", err)
 	}
 	// The filter accepts nothing: this socket only sends, and is not to be fed a copy of all traffic.
-	nothing, err := bpf.Assemble([]bpf.Instruction{bpf.RetConstant{Val: 0}})
-	if err != nil {
+	if s.raw, err = openPacket(ifi, []bpf.Instruction{bpf.RetConstant{Val: 0}}); err != nil {
 		conn.Close()
-		return nil, fmt.Errorf("assemble the filter: %w", err)
-	}
-	if s.raw, err = packet.Listen(ifi, packet.Datagram, unix.ETH_P_IP, &packet.Config{Filter: nothing}); err != nil {
-		conn.Close()
-		return nil, fmt.Errorf("open the packet socket (needs CAP_NET_RAW): %w", err)
+		return nil, err
 	}
 	return s, nil
 }

@@ -1,7 +1,6 @@
 package dhcp
 
 import (
-	"encoding/binary"
 	"fmt"
 	"log/slog"
 	"net"
@@ -124,10 +123,11 @@ func (w *Watch) first(r Rogue) bool {
 
 // heard judges an IP packet to port 68 that came from another host. own are our addresses on the interface.
 func (w *Watch) heard(from net.HardwareAddr, own []netip.Addr, b []byte) (r Rogue, rogue bool) {
-	addr, payload, ok := clientDatagram(b)
-	if !ok {
+	payload, sender, to, err := parseDatagram(b)
+	if err != nil || to.Port() != ClientPort {
 		return r, false
 	}
+	addr := sender.Addr()
 	p, err := dhcpv4.FromBytes(payload)
 	if err != nil || p.OpCode != dhcpv4.OpcodeBootReply {
 		return r, false
@@ -154,24 +154,6 @@ func (w *Watch) heard(from net.HardwareAddr, own []netip.Addr, b []byte) (r Rogu
 	// A ProxyDHCP offer may leave the file for port 4011.
 	proxy := r.Answer == dhcpv4.MessageTypeOffer && !r.Offered.IsValid()
 	return r, !w.BootOnly || r.BootFile != "" || proxy
-}
-
-// clientDatagram returns the content of a UDP datagram to port 68, and who sent it. What is cut off or in fragments is
-// none.
-func clientDatagram(b []byte) (from netip.Addr, payload []byte, ok bool) {
-	if len(b) < 20 || b[0]>>4 != 4 {
-		return from, nil, false
-	}
-	header, total := int(b[0]&15)*4, int(binary.BigEndian.Uint16(b[2:]))
-	if header < 20 || total > len(b) || total < header+8 || b[9] != 17 || binary.BigEndian.Uint16(b[6:])&0x3fff != 0 {
-		return from, nil, false
-	}
-	udp := b[header:total]
-	n := int(binary.BigEndian.Uint16(udp[4:]))
-	if binary.BigEndian.Uint16(udp[2:]) != ClientPort || n < 8 || n > len(udp) {
-		return from, nil, false
-	}
-	return netip.AddrFrom4([4]byte(b[12:16])), udp[8:n], true
 }
 
 // strangersDiscover is what a machine sends that nobody knows and that wants to netboot, answers please by broadcast.

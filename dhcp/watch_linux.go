@@ -12,25 +12,8 @@ import (
 	"time"
 
 	"github.com/mdlayher/packet"
-	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
-
-// toClients lets UDP to port 68 through, if not in fragments, and not tagged for a VLAN of a trunk, which is a link of its
-// own. Offsets count from the IP header.
-var toClients = []bpf.Instruction{
-	bpf.LoadExtension{Num: bpf.ExtVLANTagPresent},
-	bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: 0, SkipTrue: 7},
-	bpf.LoadAbsolute{Off: 9, Size: 1},
-	bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.IPPROTO_UDP, SkipTrue: 5},
-	bpf.LoadAbsolute{Off: 6, Size: 2},
-	bpf.JumpIf{Cond: bpf.JumpBitsSet, Val: 0x3fff, SkipTrue: 3},
-	bpf.LoadMemShift{Off: 0},
-	bpf.LoadIndirect{Off: 2, Size: 2},
-	bpf.JumpIf{Cond: bpf.JumpEqual, Val: ClientPort, SkipTrue: 1},
-	bpf.RetConstant{Val: 0},
-	bpf.RetConstant{Val: 1 << 16},
-}
 
 // Run watches until ctx ends, and returns nil. It returns an error only if it could not begin. An interface that goes
 // away is waited for.
@@ -69,13 +52,9 @@ func openWatch(name string) (*watchLink, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the interface: %w", err)
 	}
-	filter, err := bpf.Assemble(toClients)
+	conn, err := openPacket(ifi, udpTo(ClientPort, unix.PACKET_OUTGOING))
 	if err != nil {
-		return nil, fmt.Errorf("assemble the filter: %w", err)
-	}
-	conn, err := packet.Listen(ifi, packet.Datagram, unix.ETH_P_IP, &packet.Config{Filter: filter})
-	if err != nil {
-		return nil, fmt.Errorf("open the packet socket (needs CAP_NET_RAW): %w", err)
+		return nil, err
 	}
 	return &watchLink{ifi: ifi, conn: conn}, nil
 }

@@ -207,8 +207,8 @@ func TestDHCPIsConfiguredWhole(t *testing.T) {
 	a := s.Subnets[0]
 	require.Equal(t, "row", a.Link)
 	require.True(t, a.Probe && a.RapidCommit)
-	require.Equal(t, []netip.Addr{netip.MustParseAddr("10.0.0.25")}, a.DNS, "which the pool leaves out")
-	require.Equal(t, dhcp.Settings{DNS: a.DNS, Search: []string{"a.example"},
+	require.Equal(t, []netip.Addr{netip.MustParseAddr("10.0.0.25")}, a.Settings.DNS, "which the pool leaves out")
+	require.Equal(t, dhcp.Settings{DNS: a.Settings.DNS, Search: []string{"a.example"},
 		Routes: []dhcp.Route{{To: netip.MustParsePrefix("10.9.0.0/16"), Via: netip.MustParseAddr("10.0.0.9")}},
 		Vendor: []dhcp.VendorOption{{Class: "acme", Data: []byte{1, 2}}},
 		Other:  []dhcp.Option{{Code: 150, Data: []byte{10, 0, 0, 9}, Always: true}}}, a.Settings)

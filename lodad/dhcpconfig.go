@@ -163,7 +163,7 @@ func (s subnetConfig) subnet() (dhcp.Subnet, error) {
 		return dhcp.Subnet{}, err
 	}
 	subnet := dhcp.Subnet{Name: s.Name, Prefix: s.Prefix, Link: s.Link, Mode: dhcp.Mode(s.Mode), Router: s.Router,
-		DNS: s.Settings.DNS, NTP: s.Settings.NTP, LeaseTime: s.Lease, Unknown: dhcp.Unknown(s.Unknown), RapidCommit: s.RapidCommit, Settings: settings}
+		LeaseTime: s.Lease, Unknown: dhcp.Unknown(s.Unknown), RapidCommit: s.RapidCommit, Settings: settings}
 	// Beside others somebody else may have taken an address; a provisioning subnet is ours.
 	if subnet.Probe = subnet.Unknown != dhcp.UnknownLease; s.Probe != nil {
 		subnet.Probe = *s.Probe

@@ -437,32 +437,27 @@ func (r *tftpRun) transfer(t *tftpTransfer, seen *Transfer) (code uint16, text s
 	err = r.drive(ctx, t, sender, name, file, info)
 	seen.Bytes, seen.Retransmits = sender.sent, sender.retransmits
 	seen.BlockSize, seen.WindowSize = sender.terms.block, sender.terms.window
-	var socket *errTFTPSocket
-	var unread *errTFTPUnread
+	var early *errTFTPEarly
 	switch {
 	case errors.Is(err, errTFTPDone):
 		return 0, "", nil
-	case errors.As(err, &unread):
-		return tftpCodeOther, "the server cannot read the file", err
-	case errors.As(err, &socket):
-		return tftpCodeOther, "the server has no port left", err
+	case errors.As(err, &early):
+		return tftpCodeOther, early.tell, err
 	}
 	return 0, "", err
 }
 
-// errTFTPSocket says that a transfer got no socket.
-type errTFTPSocket struct{ error }
-
-func (e *errTFTPSocket) Error() string {
-	return "opening a socket for the transfer: " + e.error.Error()
+// errTFTPEarly ends a transfer that has no socket yet: the client is told from the server's port.
+type errTFTPEarly struct {
+	tell string // for the client
+	error
 }
-func (e *errTFTPSocket) Unwrap() error { return e.error }
 
-// errTFTPUnread says that a file could not be read before its transfer had a socket.
-type errTFTPUnread struct{ error }
+func (e *errTFTPEarly) Unwrap() error { return e.error }
 
-func (e *errTFTPUnread) Error() string { return "reading the file: " + e.error.Error() }
-func (e *errTFTPUnread) Unwrap() error { return e.error }
+func errTFTPSocket(err error) error {
+	return &errTFTPEarly{"the server has no port left", fmt.Errorf("opening a socket for the transfer: %w", err)}
+}
 
 // drive sends the file, from memory in a loop or in this goroutine.
 func (r *tftpRun) drive(ctx context.Context, t *tftpTransfer, s *tftpSender, name string, file *os.File, info fs.FileInfo) error {
@@ -483,7 +478,7 @@ func (r *tftpRun) drive(ctx context.Context, t *tftpTransfer, s *tftpSender, nam
 	if file != nil && len(r.loops) > 0 && !t.netascii {
 		content, release, ok, err := r.held.get(name, file, info)
 		if err != nil {
-			return &errTFTPUnread{err}
+			return &errTFTPEarly{"the server cannot read the file", fmt.Errorf("reading the file: %w", err)}
 		}
 		if ok {
 			defer release()
@@ -494,7 +489,7 @@ func (r *tftpRun) drive(ctx context.Context, t *tftpTransfer, s *tftpSender, nam
 	}
 	conn, err := r.dial(ctx, t)
 	if err != nil {
-		return &errTFTPSocket{err}
+		return errTFTPSocket(err)
 	}
 	defer conn.Close()
 	err = driveAlone(ctx, s, conn)

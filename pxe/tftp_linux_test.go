@@ -44,9 +44,7 @@ func inLossyNetwork(t *testing.T) (inside bool) {
 }
 
 func TestFileArrivesWhereEveryFifthPacketIsLost(t *testing.T) {
-	if testing.Short() {
-		t.Skip("left out by -short: waits a second for each lost packet")
-	}
+	need.Time(t, "waits a second for each lost packet")
 	if !inLossyNetwork(t) {
 		return
 	}

@@ -94,7 +94,7 @@ func (l *tftpLoop) order(o tftpOrder) {
 func (l *tftpLoop) drive(ctx context.Context, s *tftpSender, local netip.Addr, client netip.AddrPort, last func(error) []byte) error {
 	fd, err := tftpSocket(local, client)
 	if err != nil {
-		return &errTFTPSocket{err}
+		return errTFTPSocket(err)
 	}
 	defer unix.Close(fd)
 	d := &tftpDrive{tftpSender: s, fd: fd, done: make(chan error, 1)}

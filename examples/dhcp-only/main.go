@@ -39,7 +39,7 @@ func main() {
 	flag.Parse()
 	subnet.Router = router
 	if dns.IsValid() {
-		subnet.DNS = []netip.Addr{dns}
+		subnet.Settings.DNS = []netip.Addr{dns}
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -12,13 +12,12 @@ import (
 
 	"github.com/project-loda/loda/raid"
 	"github.com/project-loda/loda/raid/raidtest"
+	"github.com/project-loda/loda/scripts/need"
 )
 
 // The third party's driver is a module of its own: it is built there, started by its digest, and held to the suite.
 func TestTheDriverOfAThirdPartyStandsTheSuite(t *testing.T) {
-	if testing.Short() {
-		t.Skip("left out with -short: builds a module")
-	}
+	need.Time(t, "builds a module")
 	dir := t.TempDir()
 	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", dir, "./...")
 	build.Dir = "../../examples/raid-plugin"

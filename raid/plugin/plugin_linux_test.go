@@ -29,6 +29,7 @@ import (
 	"github.com/project-loda/loda/raid"
 	"github.com/project-loda/loda/raid/plugin/raidpb"
 	"github.com/project-loda/loda/raid/raidtest"
+	"github.com/project-loda/loda/scripts/need"
 )
 
 // What this test binary is when it is started as a plugin.
@@ -439,9 +440,7 @@ func TestAPluginThatIsKilledWhileItWritesIsNotReplacedBeforeItsToolIsDone(t *tes
 }
 
 func TestAFrozenPluginDoesNotHoldAStepForEver(t *testing.T) {
-	if testing.Short() {
-		t.Skip("left out with -short: gRPC looks after a connection every ten seconds")
-	}
+	need.Time(t, "gRPC looks after a connection every ten seconds")
 	t.Parallel()
 	conf := config(t, "rogue")
 	conf.silence = time.Second

@@ -35,12 +35,18 @@ func File(t testing.TB, name string) {
 	}
 }
 
+// Time asks for patience: the test is left out by -short, which `make test` and CI do not say.
+func Time(t testing.TB, why string) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("left out by -short: " + why)
+	}
+}
+
 // QEMU asks for what the virtual rack runs on: root, QEMU and firmware.
 func QEMU(t testing.TB) {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("left out by -short: boots virtual machines")
-	}
+	Time(t, "boots virtual machines")
 	Root(t)
 	Command(t, "qemu-system-x86_64", "qemu-img", "ip")
 	File(t, "/usr/share/OVMF/OVMF_CODE_4M.fd")
